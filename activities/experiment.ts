@@ -66,7 +66,14 @@ export function createExperimentActivities(store: StageStore, client: Client) {
       for (const stage of plan.stages) await store.declare(stage);
       return {
         experiment,
-        settings: { sandbox: config.sandbox, lanes: config.lanes, shardSize: config.shardSize },
+        settings: {
+          sandbox: config.sandbox,
+          lanes: config.lanes,
+          shardSize: config.shardSize,
+          device: config.device,
+          serve: config.serve,
+          idleStopMs: config.idleStop,
+        },
         stages: plan.stages.map(({ name, kind, id, inputs }) => ({
           name,
           kind,

@@ -4,6 +4,10 @@ export const QUEUES = {
   control: 'control',
   /** Rollouts, grading, scoring: whatever opens a sandbox. */
   sandbox: 'sandbox',
+  /** Training and reference passes: one at a time per device. */
+  gpuTrain: 'gpu-train',
+  /** Model servers: one at a time per device. */
+  gpuServe: 'gpu-serve',
 } as const;
 
 export type Queue = (typeof QUEUES)[keyof typeof QUEUES];

@@ -5,17 +5,8 @@
 import ms from 'ms';
 import { z } from 'zod';
 import { DEFAULT_SANDBOX_LIMITS } from '../adapters/sandbox/sandbox';
-
-/** `90s`, `5m`, or a number of milliseconds; resolved to milliseconds. */
-const duration = () =>
-  z.union([z.number().int().positive(), z.string()]).transform((value, context) => {
-    const milliseconds = typeof value === 'number' ? value : ms(value as ms.StringValue);
-    if (Number.isFinite(milliseconds) && milliseconds > 0) return milliseconds;
-    context.addIssue({ code: 'custom', message: 'not a duration: write 90s, 5m or milliseconds' });
-    return z.NEVER;
-  });
-
-const name = () => z.string().regex(/^[a-z0-9][a-z0-9-]*$/, 'lower-case letters, digits and hyphens');
+import { duration, name } from './fields';
+import { model, preferences, serve, train } from './training';
 
 /** Where tasks come from. The tag picks the kind of row; it is never guessed from an image name. */
 const source = z.discriminatedUnion('type', [
@@ -54,6 +45,12 @@ const sampling = z.strictObject({
 });
 
 const policy = z.union([
+  z.strictObject({
+    type: z.literal('model'),
+    /** A name below `models` or `train`; served while its rollouts are played (`serve`). */
+    model: name(),
+    sampling: sampling.prefault({}),
+  }),
   z.strictObject({
     type: z.literal('openai'),
     /** Model id as the endpoint names it. */
@@ -145,6 +142,11 @@ export const experimentSchema = z.strictObject({
   /** `auto`: for each task the cheapest adapter here that can hold it. */
   sandbox: z.enum(['auto', 'docker', 'bubblewrap']).default('auto'),
   sandboxLimits: sandboxLimits.prefault({}),
+  /** Where models train and are served. `auto`: a GPU where there is one. `gpu`: refuses to start without one. */
+  device: z.enum(['auto', 'cpu', 'gpu']).default('auto'),
+  serve: serve.prefault({ type: 'embedded' }),
+  /** A model server without rollouts to answer stops after this time. */
+  idleStop: duration().default(30_000),
   /** Prompt file below config/prompts: `full`, or `tiny` for models of a few million parameters. */
   prompt: z.enum(['full', 'tiny']).default('full'),
   limits: limits.prefault({}),
@@ -153,8 +155,15 @@ export const experimentSchema = z.strictObject({
   /** Most rollouts in one shard; all samples of a task are in the same shard. */
   shardSize: z.number().int().positive().max(500).default(400),
   tasks: z.record(name(), tasks),
+  models: z.record(name(), model).default({}),
+  train: z.record(name(), train).default({}),
+  preferences: z.record(name(), preferences).default({}),
   collect: z.record(name(), rollouts).default({}),
   evaluate: z.record(name(), rollouts).default({}),
+  /** Evaluations per arm, each with a seed of its own; the report gives mean and standard deviation. Paper: 3. */
+  repeats: z.number().int().positive().default(1),
+  /** A name below `train` with method `verifier`: scores every evaluated rollout. */
+  verifier: name().optional(),
   /** One selection per entry and evaluated arm. The first is the one the report puts first. */
   select: z.record(name(), selector).prefault({ entropo: { type: 'entropo' } }),
   report: z
@@ -176,3 +185,7 @@ export type SourceConfig = TasksConfig['source'];
 export type PolicyConfig = ExperimentConfig['evaluate'][string]['policy'];
 export type RolloutsConfig = ExperimentConfig['evaluate'][string];
 export type SelectorConfig = ExperimentConfig['select'][string];
+export type ModelConfig = ExperimentConfig['models'][string];
+export type TrainConfig = ExperimentConfig['train'][string];
+export type MethodConfig = TrainConfig['method'];
+export type ServeConfig = ExperimentConfig['serve'];

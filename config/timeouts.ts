@@ -36,3 +36,20 @@ export const sandboxed: ActivityOptions = {
   heartbeatTimeout: '60s',
   retry: { initialInterval: '1s', maximumInterval: '1m', nonRetryableErrorTypes },
 };
+
+/**
+ * Trains, or computes reference log-probabilities: hours to days, from checkpoint to checkpoint. Ten attempts bound a
+ * program that always crashes; each takes up where the last one's newest checkpoint is.
+ */
+export const training: ActivityOptions = {
+  startToCloseTimeout: '30 days',
+  heartbeatTimeout: '60s',
+  retry: { initialInterval: '1s', maximumInterval: '1m', maximumAttempts: 10, nonRetryableErrorTypes },
+};
+
+/** Serves a model for as long as somebody holds it. A crashed server is started again for as long as that is so. */
+export const serving: ActivityOptions = {
+  startToCloseTimeout: '30 days',
+  heartbeatTimeout: '60s',
+  retry: { initialInterval: '1s', maximumInterval: '30s', nonRetryableErrorTypes },
+};

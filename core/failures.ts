@@ -26,6 +26,14 @@ export const FAILURES = {
   ArtifactCorrupt: { retryable: false },
   /** A stage with fewer usable rollouts than its declared share. */
   StageUnusable: { retryable: false },
+  /** No pair of a resolved and an unresolved trajectory, no label of one kind: nothing to learn from. */
+  DataUnusable: { retryable: false },
+  /** The training program ended without result; the next attempt goes on from its newest complete checkpoint. */
+  TrainerCrashed: { retryable: true },
+  /** Loss or gradient is not finite; the message names update, loss and rows. */
+  TrainerDiverged: { retryable: false },
+  /** A model server ended or never answered; the next attempt starts another. */
+  ServerLost: { retryable: true },
   /** The worker process died while it ran this activity. */
   WorkerLost: { retryable: true },
 } as const;

@@ -26,7 +26,14 @@ export interface Held {
   release(): void;
 }
 
-const SETTINGS: RunSettings = { sandbox: 'auto', lanes: 4, shardSize: 10 };
+const SETTINGS: RunSettings = {
+  sandbox: 'auto',
+  lanes: 4,
+  shardSize: 10,
+  device: 'cpu',
+  serve: { type: 'embedded', slots: 4 },
+  idleStopMs: 1_000,
+};
 
 export class FakePipeline {
   /** `<what> <id>` in the order in which the calls began: `tasks t1`, `rollout c1/u0`, `seal c1`, `failure c1/u0 Type`. */
