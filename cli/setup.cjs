@@ -2,7 +2,7 @@
 /**
  * `npm run setup`: makes a fresh clone runnable, and does nothing where it already is. Runs on bare Node, before any
  * package is there. Steps: the prerequisites, the Node packages of the lock file, the Temporal CLI, bubblewrap (Linux),
- * then what needs packages (the workflow bundle, the sandbox image). What is ready is found by looking, not remembered.
+ * the trainer's Python packages, then what needs packages (the workflow bundle, the sandbox image). What is ready is found by looking, not remembered.
  * Does not check whether sandboxes open or a server answers: that is `entropo doctor`.
  */
 const { spawn } = require('node:child_process');
@@ -11,8 +11,9 @@ const path = require('node:path');
 const { findTool, pins } = require('../adapters/find-tool.cjs');
 const { installTool } = require('./setup/install-tool.cjs');
 const { installPackages, packagesCurrent } = require('./setup/packages.cjs');
-const { withLock } = require('./setup/lock.cjs');
+const { withLock, withLockAsync } = require('./setup/lock.cjs');
 const { findPrerequisites } = require('./setup/prerequisites.cjs');
+const { describePython, installPython, pythonCurrent } = require('./setup/python.cjs');
 const { SetupError } = require('./setup/setup-error.cjs');
 
 const say = (line) => process.stderr.write(`set-up: ${line}\n`);
@@ -50,6 +51,18 @@ function ensureTool(name, root, env) {
   });
 }
 
+/** The trainer's environment; none of ours where ENTROPO_PYTHON names one. */
+async function ensurePython(root, env) {
+  if (env.ENTROPO_PYTHON) return `Python packages of ${env.ENTROPO_PYTHON}`;
+  if (!pythonCurrent(root)) {
+    const uv = ensureTool('uv', root, env).path;
+    await withLockAsync(root, say, async () => {
+      if (!pythonCurrent(root)) await installPython(root, uv, env, say);
+    });
+  }
+  return describePython(root);
+}
+
 /** Runs a TypeScript step of ours, whose standard error says what went wrong. Resolves to whether it succeeded. */
 function runStep(root, file, env) {
   if (!existsSync(path.join(root, file))) return true;
@@ -66,6 +79,7 @@ async function setup(root, env) {
   if (env.TEMPORAL_ADDRESS) ready.push(`Temporal at ${env.TEMPORAL_ADDRESS}`);
   else ready.push(`Temporal CLI ${ensureTool('temporal', root, env).version}`);
   if (process.platform === 'linux') ready.push(`bubblewrap ${ensureTool('bwrap', root, env).version}`);
+  ready.push(await ensurePython(root, env));
   const [bundled] = await Promise.all([
     runStep(root, 'workers/bundle.ts', env),
     // Without the image tasks still run in bubblewrap, so a failure there does not stop the set-up.

@@ -3,8 +3,8 @@ const { mkdirSync } = require('node:fs');
 const path = require('node:path');
 const { holderOf, takeLock } = require('../../adapters/lock.cjs');
 
-/** Runs `work` while holding the lock of this checkout; waits for another set-up and says so once. */
-function withLock(root, say, work) {
+/** Waits for another set-up of this checkout, saying so once; returns how to let go. */
+function hold(root, say) {
   const folder = path.join(root, '.tools');
   mkdirSync(folder, { recursive: true });
   const file = path.join(folder, 'setup.lock');
@@ -14,6 +14,12 @@ function withLock(root, say, work) {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
     release = takeLock(file);
   }
+  return release;
+}
+
+/** Runs `work` while holding the lock of this checkout. */
+function withLock(root, say, work) {
+  const release = hold(root, say);
   try {
     return work();
   } finally {
@@ -21,4 +27,14 @@ function withLock(root, say, work) {
   }
 }
 
-module.exports = { withLock };
+/** The same for work that takes its time. */
+async function withLockAsync(root, say, work) {
+  const release = hold(root, say);
+  try {
+    return await work();
+  } finally {
+    release();
+  }
+}
+
+module.exports = { withLock, withLockAsync };
