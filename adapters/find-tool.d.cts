@@ -1,4 +1,4 @@
-export type ToolName = 'temporal' | 'bwrap';
+export type ToolName = 'temporal' | 'bwrap' | 'uv';
 
 export interface FoundTool {
   path: string;

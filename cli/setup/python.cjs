@@ -110,7 +110,8 @@ async function installPython(root, uv, env, say) {
       'uv pip install torch',
     );
   }
-  const install = ['pip', 'install', '--python', python, '--require-hashes', '--no-deps', '-r', requirements];
+  const quiet = process.stderr.isTTY ? [] : ['--quiet'];
+  const install = ['pip', 'install', ...quiet, '--python', python, '--require-hashes', '--no-deps', '-r', requirements];
   run(uv, install, settings, 'uv pip install');
   const asked = spawnSync(python, ['-c', 'import torch; print(torch.__version__)'], { encoding: 'utf8', env });
   if (asked.status !== 0) throw new SetupError(`torch was installed but does not load here:\n  ${asked.stderr.trim()}`);

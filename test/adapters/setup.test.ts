@@ -73,6 +73,7 @@ function setUp(set: NodeJS.ProcessEnv = {}): Promise<Finished> {
     PIP_CONFIG_FILE: '/dev/null',
     PIP_RETRIES: '0',
     ENTROPO_BWRAP: path.join(folder, 'bwrap'),
+    ENTROPO_PYTHON: path.join(folder, 'path', 'python3'),
     ...set,
   };
   return finished(spawn(process.execPath, [at('cli', 'setup.cjs')], { env, stdio: ['ignore', 'pipe', 'pipe'] }));
