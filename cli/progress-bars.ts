@@ -1,9 +1,9 @@
-/** Live progress in the terminal: one bar per stage that plays tasks, one line per state change where there is no terminal. */
+/** Live progress in the terminal: one bar per stage that plays tasks or trains, one line per state change where there is no terminal. */
 import { MultiBar, type SingleBar } from 'cli-progress';
 import colors from 'picocolors';
 import type { ExperimentStatus, StageStatus } from './progress';
 
-const FORMAT = '{name} {bar} {value}/{total} · {rate}/s · {left} left · {resolved} resolved{note}';
+const FORMAT = '{name} {bar} {value}/{total} · {rate}/s · {left} left{note}';
 
 export class ProgressBars {
   private readonly bars = new Map<string, SingleBar>();
@@ -27,7 +27,7 @@ export class ProgressBars {
   show(status: ExperimentStatus): void {
     for (const stage of status.stages) {
       this.announce(stage);
-      if (stage.state === 'running' && stage.counts && this.multi) this.draw(stage, status.paused);
+      if (stage.state === 'running' && workOf(stage) && this.multi) this.draw(stage, status.paused);
       else this.drop(stage.name);
     }
     this.multi?.update();
@@ -58,26 +58,25 @@ export class ProgressBars {
   }
 
   private draw(stage: StageStatus, paused: boolean): void {
-    const { total, done, resolved, failed } = stage.counts!;
-    const bar = this.bars.get(stage.name) ?? this.multi!.create(total, done, this.payload(stage, ''));
+    const { done, total, notes } = workOf(stage)!;
+    if (paused || stage.paused) notes.push('paused');
+    const payload = this.payload(stage.name, done, total, notes);
+    const bar = this.bars.get(stage.name) ?? this.multi!.create(total, done, payload);
     this.bars.set(stage.name, bar);
-    const notes = [failed > 0 ? `${failed} failed` : '', paused || stage.paused ? 'paused' : ''].filter(Boolean);
     bar.setTotal(total);
-    bar.update(done, { ...this.payload(stage, notes.join(' · ')), resolved });
+    bar.update(done, payload);
   }
 
-  private payload(stage: StageStatus, note: string) {
-    const { total, done, resolved } = stage.counts!;
-    const start = this.since.get(stage.name) ?? { at: Date.now(), done };
-    this.since.set(stage.name, start);
+  private payload(name: string, done: number, total: number, notes: string[]) {
+    const start = this.since.get(name) ?? { at: Date.now(), done };
+    this.since.set(name, start);
     const seconds = (Date.now() - start.at) / 1000;
     const rate = seconds > 0 ? (done - start.done) / seconds : 0;
     return {
-      name: stage.name.padEnd(22),
+      name: name.padEnd(22),
       rate: rate.toFixed(1),
       left: rate > 0 ? clock((total - done) / rate) : '…',
-      resolved,
-      note: note ? ` · ${note}` : '',
+      note: notes.map((note) => ` · ${note}`).join(''),
     };
   }
 
@@ -87,6 +86,17 @@ export class ProgressBars {
     this.multi!.remove(bar);
     this.bars.delete(name);
   }
+}
+
+/** Rollouts or updates so far; null where the stage tells of none. */
+function workOf({ counts, training }: StageStatus): { done: number; total: number; notes: string[] } | null {
+  if (counts) {
+    const { done, total, resolved, failed } = counts;
+    return { done, total, notes: [`${resolved} resolved`, ...(failed > 0 ? [`${failed} failed`] : [])] };
+  }
+  if (!training) return null;
+  const { update, updates, loss } = training;
+  return { done: update, total: updates, notes: loss === null ? [] : [`loss ${loss.toFixed(3)}`] };
 }
 
 /** `1:05:09` or `5:09`. */

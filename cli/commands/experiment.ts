@@ -10,7 +10,6 @@ import { homeFolders } from '../../config/env';
 import { readConfig } from '../../config/load';
 import { QUEUES } from '../../config/queues';
 import { Failure } from '../../core/failures';
-import { isSharded } from '../../core/plan';
 import type { ExperimentInput } from '../../workflows/messages';
 import type { ExperimentResult } from '../../workflows/experiment';
 import { type ExperimentStatus, readStatus } from '../progress';
@@ -138,8 +137,9 @@ async function waitFor(temporal: TemporalConnection, id: string, json: boolean):
 }
 
 function statusAsText({ experiment, state, paused, stages }: ExperimentStatus): string {
-  const lines = stages.map(({ name, kind, state, message, counts, paused }) => {
-    const done = isSharded(kind) && counts ? ` ${counts.done}/${counts.total}, ${counts.resolved} resolved` : '';
+  const lines = stages.map(({ name, state, message, counts, training, paused }) => {
+    const played = counts ? ` ${counts.done}/${counts.total}, ${counts.resolved} resolved` : '';
+    const done = training ? ` ${training.update}/${training.updates} updates` : played;
     const note = [paused, message].filter(Boolean).join('; ');
     return `  ${state.padEnd(8)} ${name.padEnd(28)}${done}${note ? ` (${note})` : ''}`;
   });
