@@ -14,6 +14,7 @@ import { sha256Hex } from '../core/artifact';
 import { type Plan, policyName, type RolloutsStageConfig, type RunSettings } from '../core/plan';
 import { seedFor } from '../core/random';
 import type { Grade, Task } from '../core/task';
+import { DeviceSlots } from '../adapters/devices';
 import { createExperimentActivities, reportPlan } from './experiment';
 import { gradePatch, type PatchInput, scoreRegression, scoreReproduction } from './grade';
 import { Once } from './once';
@@ -21,6 +22,8 @@ import { buildReport, writeReport } from './report';
 import { playRollout } from './rollout';
 import { scoreTask } from './score';
 import { selectStage } from './select';
+import { createServeActivities } from './serve';
+import { createAcquireServer, ServerLocator } from './servers';
 import { createStageActivities, readGrade, type Unit, unitFolder } from './stages';
 import { prepareTasks } from './tasks';
 
@@ -28,6 +31,8 @@ export interface Dependencies {
   /** Folder that holds `store/` and `runs/`. */
   home: string;
   client: Client;
+  /** As adapters/devices.ts names them; none: the CPU. */
+  devices?: readonly string[];
 }
 
 /** Where a host keeps unpacked repositories and records of open sandboxes. */
@@ -35,13 +40,18 @@ export function sandboxFolder(home: string): string {
   return path.join(home, 'runs', '.sandboxes');
 }
 
-export function createActivities({ home, client }: Dependencies) {
+export function createActivities({ home, client, devices = [] }: Dependencies) {
   const store = new StageStore(home);
-  return { control: createControlActivities(store, client), sandbox: createSandboxActivities(store) };
+  return {
+    control: createControlActivities(store, client),
+    sandbox: createSandboxActivities(store, new ServerLocator(client)),
+    'gpu-serve': createServeActivities(store, client, new DeviceSlots(devices)),
+  };
 }
 
 export type ControlActivities = ReturnType<typeof createControlActivities>;
 export type SandboxActivities = ReturnType<typeof createSandboxActivities>;
+export type { ServeActivities } from './serve';
 
 const HEARTBEAT_MS = 5_000;
 
@@ -53,6 +63,8 @@ function createControlActivities(store: StageStore, client: Client) {
   return {
     ...createExperimentActivities(store, client),
     ...stages,
+    ...createServeActivities(store, client, null),
+    acquireServer: createAcquireServer(client),
 
     sealStage: (stage: string) => stages.sealStage(stage, beat),
 
@@ -83,7 +95,7 @@ function createControlActivities(store: StageStore, client: Client) {
   };
 }
 
-function createSandboxActivities(store: StageStore) {
+function createSandboxActivities(store: StageStore, servers: ServerLocator) {
   const grades = new Once<Grade>();
   const adapters = new Once<SandboxAdapters>();
   const adaptersFor = (mode: RunSettings['sandbox']) =>
@@ -114,30 +126,35 @@ function createSandboxActivities(store: StageStore) {
       const { set, task } = await taskOf(stage.inputs.tasks!, input.task);
       const sandboxes = await adaptersFor(input.sandbox);
       await forgetFailure(input);
-      const { trajectory, folder } = await playRollout(
-        {
-          id: input,
-          stageKey: stage.key,
-          task,
-          tasksFolder: set.folder,
-          policy: createPolicy(config.policy, {
-            name: policyName(config.policy),
+      const play = (server?: { url: string; model: string }) =>
+        playRollout(
+          {
+            id: input,
+            stageKey: stage.key,
             task,
-            rolloutSeed: seedFor(stage.key, task.id, input.sample),
-            replyTimeoutMs: config.limits.replyTimeout,
-          }),
-          prompt: loadPrompt(config.prompt.name),
-          limits: rolloutLimits(config.limits),
-          sandboxLimits: config.sandboxLimits,
-        },
-        {
-          store: store.root,
-          sandboxes: sandboxes.all,
-          execution: executionId(),
-          heartbeat: (detail) => Context.current().heartbeat(detail),
-          signal: Context.current().cancellationSignal,
-        },
-      );
+            tasksFolder: set.folder,
+            policy: createPolicy(config.policy, {
+              name: policyName(config.policy),
+              task,
+              rolloutSeed: seedFor(stage.key, task.id, input.sample),
+              replyTimeoutMs: config.limits.replyTimeout,
+              ...(server && { server }),
+            }),
+            prompt: loadPrompt(config.prompt.name),
+            limits: rolloutLimits(config.limits),
+            sandboxLimits: config.sandboxLimits,
+          },
+          {
+            store: store.root,
+            sandboxes: sandboxes.all,
+            execution: executionId(),
+            heartbeat: (detail) => Context.current().heartbeat(detail),
+            signal: Context.current().cancellationSignal,
+          },
+        );
+      const { model } = stage.inputs;
+      const played = model === undefined ? play() : servers.use(model, (url) => play({ url, model }));
+      const { trajectory, folder } = await played;
       const graded = await readGrade(folder);
       if (graded) return { resolved: graded.resolved };
       const key = `${stage.inputs.tasks}/${task.id}/${sha256Hex(trajectory.patch)}`;

@@ -44,6 +44,8 @@ export interface OpenedStage {
   shards: number;
   /** Units of all shards together. */
   rollouts: number;
+  /** The model that plays them, where it is one of ours. */
+  model?: string;
 }
 
 /** Tasks per shard: all samples of a task stay together. */
@@ -71,7 +73,9 @@ export function createStageActivities(store: StageStore) {
       const { ids } = await tasksOf(stage);
       const samples = samplesOf(stage);
       const shards = Math.ceil(ids.length / tasksPerShard(input.shardSize, samples));
-      return { sealed: false, counts: {}, shards, rollouts: ids.length * samples };
+      const { model } = stage.inputs;
+      const opened = { sealed: false, counts: {}, shards, rollouts: ids.length * samples };
+      return model === undefined ? opened : { ...opened, model };
     },
 
     async openShard(input: {

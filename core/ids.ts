@@ -5,6 +5,7 @@
  *     collect-9f3c2a1b77aa                     a stage
  *     collect-9f3c2a1b77aa/pocket-0012/r03     a rollout: sample 3 of a task
  *     collect-9f3c2a1b77aa/pocket-0012/r03/a1  its first attempt
+ *     train-77ab12cd34ef/server                the server of the model that a stage made
  */
 
 /** Identity of one rollout: which stage plays which task for the how-many-th time. */
@@ -43,4 +44,9 @@ export function parseRolloutName(text: string): RolloutId | undefined {
 /** A stage's id: its kind and the first twelve hex digits of its key. */
 export function stageId(kind: string, key: string): string {
   return `${kind}-${key.slice(0, 12)}`;
+}
+
+/** Id of the workflow that serves a model. */
+export function serverName(model: string): string {
+  return `${model}/server`;
 }

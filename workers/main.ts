@@ -6,6 +6,7 @@
 import { Command } from 'commander';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { createActivities, sandboxFolder } from '../activities';
+import { visibleDevices } from '../adapters/devices';
 import { requireDiskSpace } from '../adapters/disk';
 import { openSandboxAdapters } from '../adapters/sandbox';
 import { connect } from '../adapters/temporal/connection';
@@ -47,7 +48,9 @@ async function run(options: WorkerArguments): Promise<void> {
   await running.reportOrphans(client);
   // Again and again: a worker that we found draining may die before it is done.
   const rescan = setInterval(() => void running.reportOrphans(client), RESCAN_MS);
-  const activities = createActivities({ home, client });
+  const devices = visibleDevices();
+  const activities = createActivities({ home, client, devices });
+  const capacity = { devices, ...(options.slots !== undefined && { slots: Number(options.slots) }) };
   const connection = await NativeConnection.connect(target.options);
   const bundle = roles.includes('control') ? { workflowBundle: { codePath: await workflowBundle() } } : {};
   const workers = await Promise.all(
@@ -55,14 +58,14 @@ async function run(options: WorkerArguments): Promise<void> {
       Worker.create({
         connection,
         namespace: target.namespace,
-        ...roleOptions(role, options.slots === undefined ? undefined : Number(options.slots)),
+        maxHeartbeatThrottleInterval: '5s',
+        ...roleOptions(role, capacity),
         ...(role === 'control' ? bundle : {}),
         activities: activities[role],
         interceptors: { activity: [activityInterceptors(running)] },
-        // A control activity that is still running only waits for a stage; the next worker waits on.
-        shutdownGraceTime: (role === 'control' ? Math.min(grace, 1) : grace) * 1000,
-        shutdownForceTime: (grace + 10) * 1000,
-        maxHeartbeatThrottleInterval: '5s',
+        // Only rollouts end soon: stages, trainings and servers go on with the next worker.
+        shutdownGraceTime: (role === 'sandbox' ? grace : Math.min(grace, 1)) * 1000,
+        shutdownForceTime: (grace + 20) * 1000,
       }),
     ),
   );

@@ -4,7 +4,7 @@ import type { WorkerOptions } from '@temporalio/worker';
 import { QUEUES } from '../config/queues';
 import { Failure } from '../core/failures';
 
-export const ROLES = ['control', 'sandbox'] as const;
+export const ROLES = ['control', 'sandbox', 'gpu-serve'] as const;
 export type Role = (typeof ROLES)[number];
 
 export function parseRoles(text: string): Role[] {
@@ -19,19 +19,36 @@ export function parseRoles(text: string): Role[] {
   return [...new Set(roles)] as Role[];
 }
 
-/**
- * @param slots sandboxes at once on this host. Default four per core: most of a rollout waits for its policy, and a
- * scripted policy's sandbox commands are shorter than their set-up.
- */
+export interface Capacity {
+  /**
+   * Sandboxes at once on this host. Default four per core: most of a rollout waits for its policy, and a scripted
+   * policy's sandbox commands are shorter than their set-up.
+   */
+  slots?: number;
+  /** Names of this host's devices (adapters/devices.ts). */
+  devices?: readonly string[];
+}
+
 export function roleOptions(
   role: Role,
-  slots = 4 * os.availableParallelism(),
+  { slots = 4 * os.availableParallelism(), devices = [] }: Capacity = {},
 ): Partial<WorkerOptions> & { taskQueue: string } {
-  if (role === 'sandbox') return { taskQueue: QUEUES.sandbox, maxConcurrentActivityTaskExecutions: slots };
-  return {
-    taskQueue: QUEUES.control,
-    maxCachedWorkflows: 300, // a cached workflow costs about 130 KB
-    maxConcurrentWorkflowTaskExecutions: 40,
-    maxConcurrentActivityTaskExecutions: 200, // most of them wait for a stage
-  };
+  switch (role) {
+    case 'control':
+      return {
+        taskQueue: QUEUES.control,
+        maxCachedWorkflows: 300, // a cached workflow costs about 130 KB
+        maxConcurrentWorkflowTaskExecutions: 40,
+        maxConcurrentActivityTaskExecutions: 200, // most of them wait for a stage
+      };
+    case 'sandbox':
+      return { taskQueue: QUEUES.sandbox, maxConcurrentActivityTaskExecutions: slots };
+    default:
+      // One program per device, or one on the CPU. A cancellation comes with a heartbeat, and others wait for the device.
+      return {
+        taskQueue: QUEUES.gpuServe,
+        maxConcurrentActivityTaskExecutions: Math.max(1, devices.length),
+        maxHeartbeatThrottleInterval: '1s',
+      };
+  }
 }

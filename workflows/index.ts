@@ -1,5 +1,6 @@
 /** What the workflow bundle holds: every export is a workflow type. */
 export { experiment } from './experiment';
+export { modelServer } from './model-server';
 export { collect, evaluate, score } from './rollouts';
 export { shard } from './shard';
 export { report, select, tasks } from './single';

@@ -34,6 +34,26 @@ export interface Holder {
   paused: boolean;
 }
 
+/** How a model is served: the settings of the experiment that needed it first. */
+export type ServeSettings = Pick<RunSettings, 'serve' | 'device' | 'idleStopMs'>;
+
+export interface ModelServerInput {
+  /** Stage that made the weights; also the model's name at the server. */
+  model: string;
+  settings: ServeSettings;
+  /** Stages that need it, when the workflow continues as new. */
+  holders?: string[];
+}
+
+export interface ServerProgress {
+  /** Base URL with `/v1`; null while no server answers. */
+  url: string | null;
+  /** `waiting`: for a slot, or for the server to load. */
+  state: 'waiting' | 'serving' | 'stopping';
+  /** Ids of the stages that need it. */
+  holders: string[];
+}
+
 export interface RolloutCounts {
   /** All rollouts of the stage, also those not yet started. */
   total: number;
@@ -90,3 +110,10 @@ export const resumeStage = defineSignal<[string]>('resumeStage');
 export const setPaused = defineSignal<[string | null]>('setPaused');
 /** From a shard to its stage: the policy's endpoint refused, nobody should go on until a person looks. */
 export const policyRefused = defineSignal<[string]>('policyRefused');
+
+/** A stage takes and leaves the server of a model; taking twice counts once. */
+export const acquire = defineSignal<[holder: string]>('acquire');
+export const release = defineSignal<[holder: string]>('release');
+/** From the activity that runs the server: its base URL, or null while it starts again. */
+export const serving = defineSignal<[string | null]>('serving');
+export const serverProgress = defineQuery<ServerProgress>('server');

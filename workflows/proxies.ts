@@ -1,8 +1,9 @@
 /** Typed activity proxies, one per queue and kind of work. */
 import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
-import type { ControlActivities, SandboxActivities } from '../activities';
+import type { ControlActivities, SandboxActivities, ServeActivities } from '../activities';
 import { QUEUES } from '../config/queues';
-import { bulk, quick, sandboxed, watch } from '../config/timeouts';
+import type { RunSettings } from '../core/plan';
+import { bulk, quick, sandboxed, serving, watch } from '../config/timeouts';
 
 export const control = proxyActivities<ControlActivities>({ taskQueue: QUEUES.control, ...quick });
 export const controlBulk = proxyActivities<ControlActivities>({ taskQueue: QUEUES.control, ...bulk });
@@ -17,3 +18,11 @@ export const sandbox = proxyActivities<SandboxActivities>({
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
   ...sandboxed,
 });
+/** Served by someone else it needs no device, so it takes none of their slots. Cancelling waits until the server is gone. */
+export function server(type: RunSettings['serve']['type']) {
+  return proxyActivities<ServeActivities>({
+    taskQueue: type === 'url' ? QUEUES.control : QUEUES.gpuServe,
+    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    ...serving,
+  });
+}

@@ -4,6 +4,7 @@
  */
 import {
   allHandlersFinished,
+  CancellationScope,
   condition,
   continueAsNew,
   executeChild,
@@ -11,9 +12,10 @@ import {
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
-import { type RolloutCounts, rolloutsProgress, setPaused, type StageInput } from './messages';
-import { control, controlBulk } from './proxies';
-import { settleAll } from './settle';
+import { serverName } from '../core/ids';
+import { release, type RolloutCounts, rolloutsProgress, setPaused, type StageInput } from './messages';
+import { control, controlBulk, watcher } from './proxies';
+import { settleOrCancel } from './settle';
 import { shard } from './shard';
 import { runAsStage } from './stage';
 
@@ -75,12 +77,38 @@ function rolloutsStage(input: StageInput, self: (input: StageInput) => Promise<S
         }
       }
     };
-    await settleAll(Array.from({ length: OPEN_SHARDS }, runShards));
+    const play = () => settleOrCancel(Array.from({ length: OPEN_SHARDS }, () => runShards));
+    const goesOn = () => next < opened.shards;
+    await (opened.model === undefined ? play() : whileServed(opened.model, input, play, goesOn));
 
-    if (next < opened.shards) {
+    if (goesOn()) {
       await condition(allHandlersFinished);
       await continueAsNew<typeof self>({ ...input, holders: stage.holders, resumeAt: { shard: next, counts } });
     }
     return { stage: input.stage, counts: await controlBulk.sealStage(input.stage) };
   });
+}
+
+/** Holds the server of the model from before the first shard to after the last one, which the next run may play. */
+async function whileServed(
+  model: string,
+  { stage, settings }: StageInput,
+  play: () => Promise<void>,
+  goesOn: () => boolean,
+): Promise<void> {
+  const { serve, device, idleStopMs } = settings;
+  let handedOver = false;
+  try {
+    await watcher.acquireServer({ model, holder: stage, settings: { serve, device, idleStopMs } });
+    await play();
+    handedOver = goesOn();
+  } finally {
+    if (!handedOver) await CancellationScope.nonCancellable(() => leaveServer(model, stage));
+  }
+}
+
+/** A server that has failed is gone already. */
+async function leaveServer(model: string, stage: string): Promise<void> {
+  const leaving = getExternalWorkflowHandle(serverName(model)).signal(release, stage);
+  await leaving.catch(() => undefined);
 }

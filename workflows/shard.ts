@@ -13,7 +13,7 @@ import {
 } from '@temporalio/workflow';
 import { policyRefused, type RolloutCounts, setPaused, type ShardInput, shardProgress } from './messages';
 import { control, sandbox } from './proxies';
-import { settleAll } from './settle';
+import { settleOrCancel } from './settle';
 
 export async function shard(input: ShardInput): Promise<RolloutCounts> {
   let paused = input.paused;
@@ -49,6 +49,8 @@ export async function shard(input: ShardInput): Promise<RolloutCounts> {
         await condition(() => paused === null);
         return play(unit);
       }
+      // It would meet every rollout of the stage alike: a prompt too long for the model, a model that cannot be served.
+      if (type === 'ConfigInvalid') throw ApplicationFailure.nonRetryable(message, type);
       await control.recordFailure({ stage: input.stage, ...unit, type, message });
       counts.done += 1;
       counts.failed += 1;
@@ -64,7 +66,7 @@ export async function shard(input: ShardInput): Promise<RolloutCounts> {
       counts.running -= 1;
     }
   };
-  await settleAll(Array.from({ length: Math.min(input.lanes, units.length) }, lane));
+  await settleOrCancel(Array.from({ length: Math.min(input.lanes, units.length) }, () => lane));
   return counts;
 }
 

@@ -4,8 +4,9 @@
  */
 import { Context } from '@temporalio/activity';
 import type { Client } from '@temporalio/client';
-import type { ControlActivities, SandboxActivities } from '../../activities';
+import type { ControlActivities, SandboxActivities, ServeActivities } from '../../activities';
 import { createExperimentActivities } from '../../activities/experiment';
+import { createAcquireServer } from '../../activities/servers';
 import { StageStore } from '../../adapters/store/stages';
 import { Failure } from '../../core/failures';
 import type { RunSettings, Stage, StageKind } from '../../core/plan';
@@ -18,6 +19,14 @@ export interface FakeStage {
   inputs?: string[];
   /** Rollouts, or tasks to score. */
   units?: number;
+  /** Id of the stage that made the model which plays them. */
+  model?: string;
+}
+
+export interface FakeActivities {
+  control: ControlActivities;
+  sandbox: SandboxActivities;
+  'gpu-serve': ServeActivities;
 }
 
 /** A call that waits: `reached` settles when it has begun, `release` lets it end. */
@@ -43,6 +52,7 @@ export class FakePipeline {
   private readonly stages = new Map<string, FakeStage>();
   private readonly holds = new Map<string, { began: () => void; released: Promise<void>; lingers: boolean }>();
   private readonly faults = new Map<string, Error[]>();
+  private ports = 1000;
 
   /** What `resolveExperiment` answers for this experiment. A stage's name is its id. */
   declare(experiment: string, stages: FakeStage[], settings: Partial<RunSettings> = {}): void {
@@ -70,8 +80,9 @@ export class FakePipeline {
     return this.log.filter((line) => line === call).length;
   }
 
-  activities(home: string, client: Client): { control: ControlActivities; sandbox: SandboxActivities } {
+  activities(home: string, client: Client): FakeActivities {
     const store = new StageStore(home);
+    const serve = this.servesWith(client);
     const unitsOf = ({ stage, shard, shardSize }: { stage: string; shard: number; shardSize: number }) => {
       const { units = 0 } = this.stages.get(stage)!;
       const first = shard * shardSize;
@@ -85,6 +96,8 @@ export class FakePipeline {
     return {
       control: {
         ...createExperimentActivities(store, client),
+        acquireServer: createAcquireServer(client),
+        serve,
         resolveExperiment: async (_: ExperimentInput, experiment: string) => {
           const declared = this.experiments.get(experiment);
           if (!declared) throw new Failure('ConfigInvalid', `${experiment} is not declared`);
@@ -104,10 +117,10 @@ export class FakePipeline {
         },
         openStage: async ({ stage, shardSize }) => {
           await this.play(`open ${stage}`);
-          const { units = 0 } = this.stages.get(stage)!;
+          const { units = 0, model } = this.stages.get(stage)!;
           return {
             ...{ sealed: this.sealed.has(stage), counts: {} },
-            ...{ shards: Math.ceil(units / shardSize), rollouts: units },
+            ...{ shards: Math.ceil(units / shardSize), rollouts: units, ...(model && { model }) },
           };
         },
         openShard: async (input) => {
@@ -132,6 +145,26 @@ export class FakePipeline {
           return { resolved: false };
         },
       },
+      'gpu-serve': { serve },
+    };
+  }
+
+  /** A server that answers at once, until it is cancelled; `start MODEL` can be held or fail before that, `stop MODEL` after. */
+  private servesWith(client: Client): ServeActivities['serve'] {
+    return async ({ model }) => {
+      const context = Context.current();
+      const { workflowId, runId } = context.info.workflowExecution!;
+      const beat = setInterval(() => context.heartbeat(), 100);
+      try {
+        await this.play(`start ${model}`);
+        await client.workflow.getHandle(workflowId, runId).signal('serving', `http://127.0.0.1:${++this.ports}/v1`);
+        await context.cancelled;
+      } catch (error) {
+        await this.play(`stop ${model}`);
+        throw error;
+      } finally {
+        clearInterval(beat);
+      }
     };
   }
 

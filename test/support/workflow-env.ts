@@ -1,5 +1,5 @@
 /**
- * Workflows on a real dev server with a real worker of both roles in this process: the bundle, the interceptors and the
+ * Workflows on a real dev server with real workers of all roles in this process: the bundle, the interceptors and the
  * options of `workers/`, over activities that the test gives. One per test file; tests tell their runs apart by id.
  */
 import path from 'node:path';
@@ -13,7 +13,6 @@ import {
   Worker,
   type WorkerOptions,
 } from '@temporalio/worker';
-import type { ControlActivities, SandboxActivities } from '../../activities';
 import { connect, grpcCode, plainTarget, type TemporalConnection } from '../../adapters/temporal/connection';
 import { startDevServer } from '../../adapters/temporal/server';
 import { QUEUES } from '../../config/queues';
@@ -22,7 +21,7 @@ import { activityInterceptors } from '../../workers/interceptors';
 import { RunningActivities } from '../../workers/orphans';
 import { type Role, roleOptions } from '../../workers/roles';
 import type { ExperimentProgress } from '../../workflows/messages';
-import type { FakePipeline } from './fake-pipeline';
+import type { FakeActivities, FakePipeline } from './fake-pipeline';
 import { temporaryHome } from './processes';
 
 export interface WorkflowEnv extends TemporalConnection {
@@ -32,7 +31,10 @@ export interface WorkflowEnv extends TemporalConnection {
   stop(): Promise<void>;
 }
 
-export type Activities = (home: string, client: Client) => { control: object; sandbox?: object };
+/** By role; a role without activities has no worker. */
+type ActivitySets = { control: object } & Partial<Record<Role, object>>;
+
+export type Activities = (home: string, client: Client) => ActivitySets;
 
 export interface TestServer {
   address: string;
@@ -69,19 +71,21 @@ export async function startWorkflowEnv(
 async function startWorkers(
   { address, namespace }: { address: string; namespace: string },
   home: string,
-  activities: { control: object; sandbox?: object },
+  activities: ActivitySets,
 ): Promise<() => Promise<void>> {
   quietRuntime();
   const connection = await NativeConnection.connect({ address });
   const running = new RunningActivities(path.join(home, 'runs'));
   const create = (role: Role, options: Partial<WorkerOptions>) =>
     Worker.create({
-      ...{ connection, namespace, maxHeartbeatThrottleInterval: '100ms', shutdownForceTime: '5s' },
-      ...{ ...roleOptions(role), ...options, interceptors: { activity: [activityInterceptors(running)] } },
+      ...{ connection, namespace, shutdownForceTime: '5s', ...roleOptions(role), ...options },
+      ...{ maxHeartbeatThrottleInterval: '100ms', interceptors: { activity: [activityInterceptors(running)] } },
     } as WorkerOptions);
   const workflowBundle = { codePath: await bundlePath() };
-  const workers = [await create('control', { activities: activities.control, workflowBundle })];
-  if (activities.sandbox) workers.push(await create('sandbox', { activities: activities.sandbox }));
+  const workers: Worker[] = [];
+  for (const [role, set] of Object.entries(activities) as [Role, object][]) {
+    workers.push(await create(role, { activities: set, ...(role === 'control' && { workflowBundle }) }));
+  }
   const runs = workers.map((worker) => worker.run());
   return async () => {
     for (const worker of workers) worker.shutdown();
@@ -93,8 +97,7 @@ async function startWorkers(
 
 /** A worker's activities over a pipeline that the test declares. */
 export function fakeActivities(pipeline: FakePipeline) {
-  return (home: string, client: Client): { control: ControlActivities; sandbox: SandboxActivities } =>
-    pipeline.activities(home, client);
+  return (home: string, client: Client): FakeActivities => pipeline.activities(home, client);
 }
 
 let installed = false;
