@@ -5,15 +5,23 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { canonicalJson, sha256Hex } from '../core/artifact';
 import { Failure } from '../core/failures';
-import { formatErrorText, openingMessages, type Prompt } from '../core/prompt';
+import { formatErrorText, type JudgePrompt, openingMessages, type Prompt } from '../core/prompt';
+import { judgeConversation } from '../core/verifier-input';
 
 const FOLDER = path.join(__dirname, 'prompts');
 
+const text = z.string().min(1);
 const promptSchema = z.strictObject({
-  system: z.string().min(1),
-  task: z.string().min(1),
-  formatError: z.string().min(1),
+  system: text,
+  task: text,
+  formatError: text,
+  judge: z.strictObject({ system: text, user: text, step: text, condensed: text }),
 });
+
+/** A prompt file: what a policy is shown, and what a verifier of its trajectories is. */
+export interface PromptFile extends Prompt {
+  judge: JudgePrompt;
+}
 
 /** Names of the shipped prompts. */
 export function shippedPrompts(): string[] {
@@ -22,19 +30,21 @@ export function shippedPrompts(): string[] {
 }
 
 /** Throws `ConfigInvalid` for a name that is not shipped and for a file that is not a prompt. */
-export function loadPrompt(name: string): Prompt {
+export function loadPrompt(name: string): PromptFile {
   const shipped = shippedPrompts();
   if (shipped.includes(name)) return parsePrompt(readFileSync(path.join(FOLDER, `${name}.yaml`), 'utf8'), name);
   throw new Failure('ConfigInvalid', `prompt ${name}: there is none; shipped: ${shipped.join(', ')}`);
 }
 
 /** `origin` names the prompt in messages. Every template is filled once, so an unknown variable shows here. */
-export function parsePrompt(yaml: string, origin: string): Prompt {
+export function parsePrompt(yaml: string, origin: string): PromptFile {
   try {
     const prompt = promptSchema.parse(parse(yaml));
     openingMessages(prompt, { statement: 'statement', workdir: '/testbed' });
     formatErrorText(prompt, { formatError: 'noCall' });
     formatErrorText(prompt, { formatError: 'unclosedCall' });
+    const judged = { statement: 'statement', steps: [{ reply: 'reply', observation: 'observation' }], patch: '' };
+    judgeConversation(judged, prompt.judge, { maxTokens: 1e6, reservedTokens: 0, count: (text) => text.length });
     return prompt;
   } catch (error) {
     const reason = error instanceof z.ZodError ? z.prettifyError(error) : String(error);
@@ -42,7 +52,7 @@ export function parsePrompt(yaml: string, origin: string): Prompt {
   }
 }
 
-/** Digest of a shipped prompt's texts, hex: part of the key of every stage that shows them to a policy. */
+/** Digest of a shipped prompt's texts, hex: part of the key of every stage that shows them to a policy or verifier. */
 export function promptSha256(name: string): string {
   return sha256Hex(canonicalJson(loadPrompt(name)));
 }

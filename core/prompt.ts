@@ -24,6 +24,21 @@ export interface Prompt {
   formatError: string;
 }
 
+/** The verifier's side of a prompt file (verifier-input.ts). */
+export interface JudgePrompt {
+  /** No variables. */
+  system: string;
+  /**
+   * Variables: `statement`, `steps` (all of them, one after the other), `patch` (without files that it creates) and
+   * `changedLines` (of that patch, with their sign).
+   */
+  user: string;
+  /** One step. Variables: `index` from 0, `reply`, `observation`. */
+  step: string;
+  /** Stands for an observation that was left out to save tokens; no template. */
+  condensed: string;
+}
+
 /** Fills a template. Values are inserted as they are; a variable that is not given throws, also as a condition. */
 export function render(template: string, variables: Record<string, unknown>): string {
   const parsed = Handlebars.parse(template);

@@ -55,9 +55,17 @@ describe('shipped prompts', () => {
   });
 });
 
+const JUDGE = 'judge: { system: s, user: u, step: t, condensed: c }';
+
 test.each([
-  ['an unknown variable', 'system: "{{workdirs}}"\ntask: t\nformatError: f', /workdirs/],
-  ['an unknown key', 'system: s\ntask: t\nformatError: f\ntasks: t', /tasks/],
+  ['an unknown variable', `system: "{{workdirs}}"\ntask: t\nformatError: f\n${JUDGE}`, /workdirs/],
+  [
+    'an unknown variable of the judge',
+    `system: s\ntask: t\nformatError: f\n${JUDGE.replace('step: t', 'step: "{{thought}}"')}`,
+    /thought/,
+  ],
+  ['an unknown key', `system: s\ntask: t\nformatError: f\ntasks: t\n${JUDGE}`, /tasks/],
+  ['a prompt without judge', 'system: s\ntask: t\nformatError: f', /judge/],
   ['a missing template', 'system: s\ntask: t', /formatError/],
   ['broken YAML', 'system: [', /prompt mine/],
 ])('%s is refused by name', (_name, yaml, message) => {
