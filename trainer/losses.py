@@ -160,7 +160,7 @@ def alpha_of(method: dict[str, Any]) -> float:
 def _kto(advantage: Tensor, desirable: Tensor, desirable_weight: float, undesirable_weight: float) -> Tensor:
     """w * (1 - sigmoid(±advantage)), written as sigmoid(∓advantage): no cancellation near 1."""
     sign = desirable.to(advantage.dtype) * 2 - 1
-    weight = torch.where(desirable, desirable_weight, undesirable_weight).to(advantage.dtype)
+    weight = torch.where(desirable, advantage.new_tensor(desirable_weight), advantage.new_tensor(undesirable_weight))
     return weight * torch.sigmoid(-sign * advantage)
 
 
