@@ -12,7 +12,7 @@ export const STAGE_KINDS = {
   tasks: 1,
   /** An ordinary model folder, checked and at hand: below `model/`, as in every stage that makes weights. */
   model: 1,
-  collect: 1,
+  collect: 2,
   /** Preference pairs and KTO labels out of collected rollouts. */
   pairs: 1,
   /** Log-probabilities of the pairs' conversations under the reference model. */

@@ -2,7 +2,8 @@
  * The privileged script: it knows the gold patch and plays like someone who finds it. A careful rollout tries some
  * wrong edits, tests and undoes each, then makes the right one and tests; a sloppy one edits once, not always rightly,
  * and submits untested: mistakes leave failed rollouts to learn from. A wrong edit that satisfies the visible tests is
- * submitted, as anyone would.
+ * submitted, as anyone would. A right edit that could have been a wrong one gets the same kind of thought: the text does
+ * not give away which it is.
  *
  * Decided by the rollout's seed and the conversation alone. Gold patches may change files, not add or delete them.
  */
@@ -75,9 +76,14 @@ function makePlan(changes: Change[], first: Turn, task: Task, options: TeacherOp
   const lines = shownLines(first);
   const around = definitionAround(lines, line?.line ?? start + Math.floor(before.length / 2));
   const isGold = (edit: LineEdit) => edit.line === line?.line && edit.after === line.after;
-  const wrong = around === undefined ? [] : draw.shuffle(editsOf(lines, around).filter((edit) => !isGold(edit)));
+  const edits = around === undefined ? [] : editsOf(lines, around);
+  const wrong = draw.shuffle(edits.filter((edit) => !isGold(edit)));
   const edit = (e: LineEdit) => bash(suspicion(e.kind, draw), sed(replaceSpan(e), path));
-  const right = changes.flatMap((change, index) => [...(index > 0 ? [look(change)] : []), repair(change)]);
+  const kind = edits.find(isGold)?.kind;
+  const cause = kind === undefined ? 'This is the cause.' : suspicion(kind, draw);
+  const right = changes.flatMap((change, index) =>
+    index === 0 ? [repair(change, cause)] : [look(change), repair(change, 'This is the cause.')],
+  );
 
   if (draw.float() < options.sloppy) {
     const [slip] = wrong;
@@ -95,10 +101,10 @@ function look({ path, start, before }: Change): Move {
 }
 
 /** One line near the top by `sed`, anything else by its text. */
-function repair({ path, before, after, line, start }: Change): Move {
-  if (line && start + before.length <= WHOLE_FILE) return bash('This is the cause.', sed(replaceSpan(line), path));
+function repair({ path, before, after, line, start }: Change, thought: string): Move {
+  if (line && start + before.length <= WHOLE_FILE) return bash(thought, sed(replaceSpan(line), path));
   const parameters = { command: 'str_replace', path, old_str: before.join('\n'), new_str: after.join('\n') };
-  return { thought: 'This is the cause.', action: { tool: 'file_editor', parameters } };
+  return { thought, action: { tool: 'file_editor', parameters } };
 }
 
 function readGold(task: Task): Change[] {

@@ -34,7 +34,7 @@ function repositoryOf(task: PocketTask): RepositorySource {
   return { base, fix, baseMessage: `Add ${task.name}\n`, fixMessage: `Fix ${task.name}\n` };
 }
 
-function testFile(task: PocketTask, cases: Case[]): string {
+export function testFile(task: PocketTask, cases: Case[]): string {
   const module = task.file.replace(/\.py$/, '');
   const tests = cases.map(({ call, expected }, i) => `def test_${i + 1}():\n    assert ${call} == ${expected}\n`);
   return [`from ${module} import ${task.name}\n`, ...tests].join('\n\n');
