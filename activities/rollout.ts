@@ -114,7 +114,7 @@ async function playAttempt(
         const seed = seedFor(input.stageKey, task.id, id.sample, step);
         const messages = conversation(opening, state.steps, limits);
         const [reply, ms] = await timed(() => policy.ask({ messages, seed, signal: deps.signal }));
-        if (reply === CONTEXT_FULL) exit = 'contextLimit';
+        if (reply === CONTEXT_FULL) exit = contextExit(input, step);
         else await journal.append({ type: 'reply', step, reply, ms });
       }
       if (exit) {
@@ -156,6 +156,16 @@ export function reachedExit(
   if (steps.length >= limits.maxSteps) return 'stepLimit';
   if (activeMs >= limits.maxTimeMs) return 'timeLimit';
   return null;
+}
+
+/** A conversation outgrows the context; a prompt that already does says nothing about the policy. */
+function contextExit({ policy, task }: PlayInput, step: number): Exit {
+  if (step > 0) return 'contextLimit';
+  throw new Failure(
+    'ConfigInvalid',
+    `the context of ${policy.ref.model} is too small for the prompt of task ${task.id}: use a model with a longer ` +
+      'context or a shorter prompt',
+  );
 }
 
 function sandboxId(id: RolloutId, attempt: number): string {

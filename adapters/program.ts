@@ -53,9 +53,16 @@ export async function startProgram(input: ProgramInput): Promise<Program> {
     stdio: ['pipe', 'pipe', log],
   });
   closeSync(log);
+  // Before anything is waited for: it may have ended by then.
+  const reading = readLines(child, input);
+  reading.catch(() => undefined);
   await once(child, 'spawn');
-  await writeSealed(input.record, JSON.stringify(identify(child.pid!) ?? { pid: child.pid, start: '' }));
-  const ended = readLines(child, input).finally(() => rm(input.record, { force: true }));
+  const identity = JSON.stringify(identify(child.pid!) ?? { pid: child.pid, start: '' });
+  await writeSealed(input.record, identity);
+  const ended = reading.then(async (end) => {
+    await forget(input.record, identity);
+    return end;
+  });
   return {
     pid: child.pid!,
     ended,
@@ -82,6 +89,11 @@ export async function endRecorded(record: string): Promise<boolean> {
   }
   await rm(record, { force: true });
   return living;
+}
+
+/** A newer program may have taken our place. */
+async function forget(record: string, identity: string): Promise<void> {
+  if ((await readFile(record, 'utf8').catch(() => '')) === identity) await rm(record, { force: true });
 }
 
 async function readLines(child: ChildProcess, { log, onLine }: ProgramInput): Promise<ProgramEnd> {

@@ -59,11 +59,11 @@ export async function launch(input: ServerInput, { command, ready, watch, ...res
     const quiet = watch?.(url, over.signal) ?? new Promise<never>(() => {});
     return { url, stop, ended: Promise.race([ended, quiet]).catch((lost: Error) => lost.message) };
   } catch (failure) {
+    const words = await lastWords(log);
     await stop();
     signal.throwIfAborted();
     if (failure instanceof Failure) throw failure;
-    const seconds = rest.startTimeoutMs / 1000;
-    throw new Failure('ServerLost', `${model}: did not answer within ${seconds} s${await lastWords(log)}`);
+    throw new Failure('ServerLost', `${model}: did not answer within ${rest.startTimeoutMs / 1000} s${words}`);
   }
 }
 

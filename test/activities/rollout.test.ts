@@ -208,6 +208,14 @@ test.each<[string, (string | typeof CONTEXT_FULL)[], Partial<RolloutLimits>, num
   expect(trajectory.patch).toContain('+++ b/new.txt');
 });
 
+test('a prompt that does not fit the context is no outcome: it stops the stage with the remedy', async () => {
+  await expect(play(saying(CONTEXT_FULL))).rejects.toMatchObject({
+    name: 'ConfigInvalid',
+    message: expect.stringMatching(/^the context of fixed is too small for the prompt of task tiny: use a model with/),
+  });
+  expect((await play(saying(finish))).trajectory.exit).toBe('submitted');
+});
+
 test('a command past its time is an observation, and the rollout goes on', async () => {
   const { trajectory } = await play(saying(bash('sleep 30'), finish), {}, { commandTimeoutMs: 300 });
   expect(trajectory.steps[0]).toMatchObject({ timedOut: true });
