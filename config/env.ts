@@ -49,6 +49,12 @@ export const ENV = {
     meaning: 'Base URL of the policy endpoint, where a configuration names none.',
     otherwise: 'the client library’s own',
   },
+  ENTROPO_PYTHON: {
+    meaning: 'The Python interpreter that trains and serves, with what trainer/requirements.txt lists.',
+    otherwise: '.venv/bin/python, which the set-up makes',
+  },
+  HF_ENDPOINT: { meaning: 'Base URL of the Hugging Face Hub or a mirror of it.', otherwise: 'https://huggingface.co' },
+  HF_TOKEN: { meaning: 'Token for models that are not public; read by the worker only.', otherwise: 'none is sent' },
   ENTROPO_POCKET_IMAGE: {
     meaning: 'Docker image of repository tasks: bash, git, coreutils and Python 3.',
     otherwise: 'made from this host’s userland (Linux)',

@@ -31,7 +31,7 @@ export function readConfig(nameOrPath: string): unknown {
     ]);
   }
   try {
-    return parse(readFileSync(file, 'utf8'));
+    return parse(readFileSync(file, 'utf8'), { merge: true });
   } catch (error) {
     const problem = error instanceof YAMLParseError ? 'not valid YAML' : 'cannot be read';
     throw invalid(`${file}: ${problem}`, [(error as Error).message]);

@@ -5,16 +5,18 @@
 import { z } from 'zod';
 import { duration, name } from './fields';
 
+/** Digest over the folder's files, hex; filled in when the experiment starts, checked where it is given. */
+const modelSha256 = z.string().optional();
+
 /** An ordinary Hugging Face folder of a causal language model with a chat template. */
 export const model = z.discriminatedUnion('type', [
   /** The pretrained model of this repository: 1.9 million parameters that read and edit small Python files. */
-  z.strictObject({ type: z.literal('tiny') }),
+  z.strictObject({ type: z.literal('tiny'), sha256: modelSha256 }),
   z.strictObject({
     type: z.literal('folder'),
     /** On the worker's machine. */
     path: z.string(),
-    /** Digest over the folder's files, hex; filled in when the experiment starts, checked where it is given. */
-    sha256: z.string().optional(),
+    sha256: modelSha256,
   }),
   z.strictObject({
     type: z.literal('hub'),
