@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
-from transformers import Cohere2Config, Gemma2Config, Gemma3TextConfig, Glm4MoeConfig, Qwen3Config, Qwen3MoeConfig
+from transformers import Cohere2Config, Gemma2Config, Gemma3TextConfig, Glm4MoeConfig, GPT2Config, Qwen3Config
+from transformers import Qwen3MoeConfig
 
 # Name -> (file below trl/chat_templates, special tokens; the first ends a turn, the last begins a text or is None).
 TEMPLATES: dict[str, tuple[str, list[str]]] = {
@@ -64,6 +65,7 @@ def tiny_model(
     )
     experts = dict(moe_intermediate_size=16, num_experts_per_tok=2)
     config = {
+        "gpt2": lambda: GPT2Config(vocab_size=vocabulary, n_embd=32, n_layer=2, n_head=4, initializer_range=0.3),
         "qwen3": lambda: Qwen3Config(**shape, tie_word_embeddings=True),
         "qwen3-moe": lambda: Qwen3MoeConfig(**shape, **experts, num_experts=4),
         "gemma2": lambda: Gemma2Config(**shape, final_logit_softcapping=2.0, query_pre_attn_scalar=8),
