@@ -10,7 +10,7 @@ import { applyOverrides, readConfig, resolveConfig } from '../config/load';
 import { promptSha256 } from '../config/prompts';
 import { QUEUES } from '../config/queues';
 import type { ExperimentConfig, PolicyConfig } from '../config/schema';
-import { Failure } from '../core/failures';
+import { Failure, isFailure } from '../core/failures';
 import { fileSafe } from '../core/ids';
 import {
   type Plan,
@@ -20,6 +20,7 @@ import {
   type StageConfigs,
   type StageKind,
 } from '../core/plan';
+import { checkModelFolder, modelSha256, TINY_MODEL } from '../adapters/models';
 import { writeSealed } from '../adapters/store/sealed';
 import { fileSha256, type StageStore } from '../adapters/store/stages';
 import { stageAttributes } from '../workflows/attributes';
@@ -193,17 +194,41 @@ export function reportPlan(plan: Plan): ReportPlan {
 
 /** A stage key must follow from the content of a file, not from its name. */
 async function withDigests(config: ExperimentConfig): Promise<ExperimentConfig> {
-  const tasks = await Promise.all(
-    Object.entries(config.tasks).map(async ([name, entry]) => {
-      if (entry.source.type !== 'r2e') return [name, entry] as const;
-      const file = path.resolve(entry.source.path);
-      if (!existsSync(file)) throw new Failure('ConfigInvalid', `tasks.${name}.source.path: there is no file ${file}`);
-      const sha256 = await fileSha256(file);
-      if (entry.source.sha256 !== undefined && entry.source.sha256 !== sha256) {
-        throw new Failure('ConfigInvalid', `tasks.${name}.source.sha256: ${file} has sha256 ${sha256}`);
-      }
-      return [name, { ...entry, source: { ...entry.source, path: file, sha256 } }] as const;
-    }),
+  const tasks = await mapEntries(config.tasks, async (entry, name) => {
+    if (entry.source.type !== 'r2e') return entry;
+    const at = `tasks.${name}.source`;
+    const file = path.resolve(entry.source.path);
+    if (!existsSync(file)) throw new Failure('ConfigInvalid', `${at}.path: there is no file ${file}`);
+    const sha256 = await fileSha256(file);
+    requireDigest(`${at}.sha256`, file, entry.source.sha256, sha256);
+    return { ...entry, source: { ...entry.source, path: file, sha256 } };
+  });
+  const models = await mapEntries(config.models, async (source, name) => {
+    if (source.type === 'hub') return source;
+    const folder = source.type === 'tiny' ? TINY_MODEL : path.resolve(source.path);
+    try {
+      const sha256 = await modelSha256(await checkModelFolder(folder));
+      requireDigest('sha256', folder, source.sha256, sha256);
+      return source.type === 'tiny' ? { ...source, sha256 } : { ...source, path: folder, sha256 };
+    } catch (error) {
+      if (!isFailure(error, 'ConfigInvalid')) throw error;
+      throw new Failure('ConfigInvalid', `models.${name}${source.type === 'tiny' ? '' : '.path'}: ${error.message}`);
+    }
+  });
+  return { ...config, tasks, models };
+}
+
+function requireDigest(at: string, what: string, given: string | undefined, found: string): void {
+  if (given === undefined || given === found) return;
+  throw new Failure('ConfigInvalid', `${at}: ${what} has sha256 ${found}`);
+}
+
+async function mapEntries<T>(
+  entries: Record<string, T>,
+  map: (entry: T, name: string) => Promise<T>,
+): Promise<Record<string, T>> {
+  const mapped = await Promise.all(
+    Object.entries(entries).map(async ([name, entry]) => [name, await map(entry, name)] as const),
   );
-  return { ...config, tasks: Object.fromEntries(tasks) };
+  return Object.fromEntries(mapped);
 }

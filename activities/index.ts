@@ -11,21 +11,27 @@ import { StageStore } from '../adapters/store/stages';
 import { TaskSet } from '../adapters/store/task-set';
 import { loadPrompt } from '../config/prompts';
 import { sha256Hex } from '../core/artifact';
-import { type Plan, policyName, type RolloutsStageConfig, type RunSettings } from '../core/plan';
+import { Failure } from '../core/failures';
+import { type Plan, policyName, type RunSettings } from '../core/plan';
 import { seedFor } from '../core/random';
 import type { Grade, Task } from '../core/task';
 import { DeviceSlots } from '../adapters/devices';
+import { trainerCommand } from '../adapters/trainer';
 import { createExperimentActivities, reportPlan } from './experiment';
 import { gradePatch, type PatchInput, scoreRegression, scoreReproduction } from './grade';
 import { Once } from './once';
 import { buildReport, writeReport } from './report';
+import { rolloutLimits } from './limits';
 import { playRollout } from './rollout';
 import { scoreTask } from './score';
 import { selectStage } from './select';
+import { makePairs } from './pairs';
+import { prepareModel } from './models';
 import { createServeActivities } from './serve';
 import { createAcquireServer, ServerLocator } from './servers';
 import { createStageActivities, readGrade, type Unit, unitFolder } from './stages';
 import { prepareTasks } from './tasks';
+import { scoreReference, trainModel, type TrainerDeps, type TrainerInput } from './train';
 
 export interface Dependencies {
   /** Folder that holds `store/` and `runs/`. */
@@ -33,6 +39,8 @@ export interface Dependencies {
   client: Client;
   /** As adapters/devices.ts names them; none: the CPU. */
   devices?: readonly string[];
+  /** Runs a program of the trainer; default: the one of this repository. */
+  command?: TrainerDeps['command'];
 }
 
 /** Where a host keeps unpacked repositories and records of open sandboxes. */
@@ -40,17 +48,19 @@ export function sandboxFolder(home: string): string {
   return path.join(home, 'runs', '.sandboxes');
 }
 
-export function createActivities({ home, client, devices = [] }: Dependencies) {
+export function createActivities({ home, client, devices = [], command = programCommand }: Dependencies) {
   const store = new StageStore(home);
   return {
     control: createControlActivities(store, client),
     sandbox: createSandboxActivities(store, new ServerLocator(client)),
+    'gpu-train': createTrainActivities(store, devices, command),
     'gpu-serve': createServeActivities(store, client, new DeviceSlots(devices)),
   };
 }
 
 export type ControlActivities = ReturnType<typeof createControlActivities>;
 export type SandboxActivities = ReturnType<typeof createSandboxActivities>;
+export type TrainActivities = ReturnType<typeof createTrainActivities>;
 export type { ServeActivities } from './serve';
 
 const HEARTBEAT_MS = 5_000;
@@ -67,6 +77,10 @@ function createControlActivities(store: StageStore, client: Client) {
     acquireServer: createAcquireServer(client),
 
     sealStage: (stage: string) => stages.sealStage(stage, beat),
+
+    prepareModel: (stage: string) => whileBeating((signal) => prepareModel(store, stage, { heartbeat: beat, signal })),
+
+    makePairs: (stage: string) => whileBeating((signal) => makePairs(store, stage, signal)),
 
     async selectCandidates(id: string): Promise<void> {
       const { inputs, config } = await store.read<'select'>(id);
@@ -198,6 +212,30 @@ function createSandboxActivities(store: StageStore, servers: ServerLocator) {
   }
 }
 
+function createTrainActivities(store: StageStore, devices: readonly string[], command: TrainerDeps['command']) {
+  const slots = new DeviceSlots(devices);
+  const deps = (): TrainerDeps => {
+    const context = Context.current();
+    const heartbeat: TrainerDeps['heartbeat'] = (progress) => context.heartbeat(progress);
+    return { store, slots, command, heartbeat, signal: context.cancellationSignal };
+  };
+  return {
+    /** Throws `ConfigInvalid` where this worker has no GPU. */
+    async requireGpu(): Promise<void> {
+      if (devices.length > 0) return;
+      const remedy = 'set device to cpu or auto, or start the gpu-train worker on a machine with one';
+      throw new Failure(
+        'ConfigInvalid',
+        `device: gpu: nvidia-smi and CUDA_VISIBLE_DEVICES show no GPU here; ${remedy}`,
+      );
+    },
+    trainModel: (input: TrainerInput) => trainModel(input, deps()),
+    scoreReference: (input: TrainerInput) => scoreReference(input, deps()),
+  };
+}
+
+const programCommand: TrainerDeps['command'] = (program, spec) => trainerCommand(program, spec);
+
 /** Tests a patch in fresh sandboxes of the task. Shared by callers, so it ends with its work, not with one of them. */
 function patchInput(
   sandboxes: SandboxAdapters,
@@ -210,18 +248,6 @@ function patchInput(
   const open = (id: string): Promise<Sandbox> =>
     sandboxes.sandboxFor(task).open({ id, task, tasksFolder: set.folder, limits });
   return { task, patch, open, id };
-}
-
-export function rolloutLimits(limits: RolloutsStageConfig['limits']) {
-  return {
-    maxSteps: limits.maxSteps,
-    softSteps: Math.min(limits.softSteps ?? limits.maxSteps, limits.maxSteps),
-    maxTokens: limits.maxTokens,
-    maxFormatErrors: limits.maxFormatErrors,
-    commandTimeoutMs: limits.commandTimeout,
-    replyTimeoutMs: limits.replyTimeout,
-    maxTimeMs: limits.maxTime,
-  };
 }
 
 /** The same for all attempts of one activity execution. */

@@ -1,5 +1,5 @@
 /** Control activities of a stage: open, hand out shards, seal. */
-import { createWriteStream, existsSync } from 'node:fs';
+import { createReadStream, createWriteStream, existsSync } from 'node:fs';
 import { appendFile, readFile, rename } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { sha256Hex } from '../core/artifact';
 import { Failure } from '../core/failures';
 import { rolloutName, sampleName } from '../core/ids';
-import { isSharded, type RolloutsStageConfig, type Stage } from '../core/plan';
+import { isSharded, type RolloutsStageConfig, type Stage, type StageKind } from '../core/plan';
 import type { Grade } from '../core/task';
 import type { RolloutSummary, Trajectory } from '../core/trajectory';
 import { readCommitted } from '../adapters/journal';
@@ -107,7 +107,7 @@ export function createStageActivities(store: StageStore) {
       const stage = await store.read(id);
       const present = await store.manifest(id);
       if (present) return present.counts;
-      const counts = isSharded(stage.kind) ? await gather(stage, onFile) : await countLines(store.folder(id));
+      const counts = isSharded(stage.kind) ? await gather(stage, onFile) : await countRecords(stage, store.folder(id));
       const manifest = await store.seal(stage, counts, onFile);
       await noteTime(id, 'sealed');
       return manifest.counts;
@@ -203,14 +203,38 @@ export function summarize(trajectory: Trajectory, grade: Grade): RolloutSummary 
   };
 }
 
-/** Lines of each `*.jsonl` directly in the folder, by name: the counts of a stage that is one activity. */
-async function countLines(folder: string): Promise<Record<string, number>> {
+/** What is counted of a stage that is one activity: lines of `<name>.jsonl`, and numbers of its `summary.json`. */
+const COUNTED: Partial<Record<StageKind, { lines?: readonly string[]; summary?: readonly string[] }>> = {
+  tasks: { lines: ['tasks', 'excluded'] },
+  pairs: {
+    lines: ['conversations', 'pairs', 'labels'],
+    summary: ['tasks', 'mixed', 'allResolved', 'noneResolved', 'duplicates'],
+  },
+  reference: { lines: ['reference'] },
+  train: { summary: ['rows', 'dropped', 'tokens', 'trainedTokens', 'updates'] },
+  verify: { lines: ['verdicts'] },
+  select: { lines: ['selections'] },
+};
+
+async function countRecords({ kind }: Stage, folder: string): Promise<Record<string, number>> {
+  const { lines = [], summary = [] } = COUNTED[kind] ?? {};
   const counts: Record<string, number> = {};
-  for (const name of ['tasks', 'excluded', 'selections']) {
+  for (const name of lines) {
     const file = path.join(folder, `${name}.jsonl`);
-    if (existsSync(file)) counts[name] = (await readFile(file, 'utf8')).split('\n').length - 1;
+    if (existsSync(file)) counts[name] = await countLines(file);
   }
+  if (summary.length === 0) return counts;
+  const told = JSON.parse(await readFile(path.join(folder, 'summary.json'), 'utf8')) as Record<string, unknown>;
+  for (const name of summary) if (typeof told[name] === 'number') counts[name] = told[name];
   return counts;
+}
+
+async function countLines(file: string): Promise<number> {
+  let count = 0;
+  for await (const chunk of createReadStream(file) as AsyncIterable<Buffer>) {
+    for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, at + 1)) count += 1;
+  }
+  return count;
 }
 
 /** A line file written from its beginning, in place only when complete. */

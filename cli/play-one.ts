@@ -2,7 +2,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { rolloutLimits, sandboxFolder } from '../activities';
+import { sandboxFolder } from '../activities';
+import { rolloutLimits } from '../activities/limits';
 import { gradePatch } from '../activities/grade';
 import { playRollout } from '../activities/rollout';
 import { prepareTasks } from '../activities/tasks';

@@ -26,6 +26,8 @@ export const FAILURES = {
   ArtifactCorrupt: { retryable: false },
   /** A stage with fewer usable rollouts than its declared share. */
   StageUnusable: { retryable: false },
+  /** A model could not be fetched here and now. */
+  ModelUnavailable: { retryable: true },
   /** No pair of a resolved and an unresolved trajectory, no label of one kind: nothing to learn from. */
   DataUnusable: { retryable: false },
   /** The training program ended without result; the next attempt goes on from its newest complete checkpoint. */

@@ -4,7 +4,7 @@ import type { WorkerOptions } from '@temporalio/worker';
 import { QUEUES } from '../config/queues';
 import { Failure } from '../core/failures';
 
-export const ROLES = ['control', 'sandbox', 'gpu-serve'] as const;
+export const ROLES = ['control', 'sandbox', 'gpu-train', 'gpu-serve'] as const;
 export type Role = (typeof ROLES)[number];
 
 export function parseRoles(text: string): Role[] {
@@ -46,7 +46,7 @@ export function roleOptions(
     default:
       // One program per device, or one on the CPU. A cancellation comes with a heartbeat, and others wait for the device.
       return {
-        taskQueue: QUEUES.gpuServe,
+        taskQueue: role,
         maxConcurrentActivityTaskExecutions: Math.max(1, devices.length),
         maxHeartbeatThrottleInterval: '1s',
       };

@@ -20,7 +20,7 @@ import {
   resume,
   type StageProgress,
 } from './messages';
-import { control, watcher } from './proxies';
+import { control, trainer, watcher } from './proxies';
 import { settleAll } from './settle';
 
 export interface ExperimentResult {
@@ -43,6 +43,9 @@ export async function experiment(input: ExperimentInput): Promise<ExperimentResu
     states.set(id, { name, kind, id, state: sealed ? 'sealed' : 'waiting' });
   progress.stages = [...states.values()];
   const reused = progress.stages.filter(({ state }) => state === 'sealed').length;
+
+  const trains = stages.some(({ kind, sealed }) => !sealed && (kind === 'train' || kind === 'reference'));
+  if (trains && settings.device === 'gpu') await trainer.requireGpu();
 
   const setPaused = async (paused: boolean): Promise<ExperimentProgress> => {
     progress.paused = paused;

@@ -1,11 +1,27 @@
-/** The stages that are one activity each: tasks, select, report. */
+/** The stages that are one activity each: what is prepared, trained, chosen and reported. */
 import type { StageInput } from './messages';
-import { control, controlBulk, sandbox } from './proxies';
+import { control, controlBulk, sandbox, trainer } from './proxies';
 import type { StageResult } from './rollouts';
 import { runAsStage } from './stage';
 
 export async function tasks(input: StageInput): Promise<StageResult> {
   return singleStage(input, () => sandbox.prepareTasks({ stage: input.stage, sandbox: input.settings.sandbox }));
+}
+
+export async function model(input: StageInput): Promise<StageResult> {
+  return singleStage(input, () => controlBulk.prepareModel(input.stage));
+}
+
+export async function pairs(input: StageInput): Promise<StageResult> {
+  return singleStage(input, () => controlBulk.makePairs(input.stage));
+}
+
+export async function reference(input: StageInput): Promise<StageResult> {
+  return singleStage(input, () => trainer.scoreReference({ stage: input.stage, device: input.settings.device }));
+}
+
+export async function train(input: StageInput): Promise<StageResult> {
+  return singleStage(input, () => trainer.trainModel({ stage: input.stage, device: input.settings.device }));
 }
 
 export async function select(input: StageInput): Promise<StageResult> {

@@ -4,7 +4,7 @@
  */
 import { Context } from '@temporalio/activity';
 import type { Client } from '@temporalio/client';
-import type { ControlActivities, SandboxActivities, ServeActivities } from '../../activities';
+import type { ControlActivities, SandboxActivities, ServeActivities, TrainActivities } from '../../activities';
 import { createExperimentActivities } from '../../activities/experiment';
 import { createAcquireServer } from '../../activities/servers';
 import { StageStore } from '../../adapters/store/stages';
@@ -26,6 +26,7 @@ export interface FakeStage {
 export interface FakeActivities {
   control: ControlActivities;
   sandbox: SandboxActivities;
+  'gpu-train': TrainActivities;
   'gpu-serve': ServeActivities;
 }
 
@@ -131,6 +132,8 @@ export class FakePipeline {
         },
         recordFailure: ({ stage, task, type }) => this.play(`failure ${stage}/${task} ${type}`),
         sealStage: seal,
+        prepareModel: (stage: string) => this.play(`model ${stage}`),
+        makePairs: (stage: string) => this.play(`pairs ${stage}`),
         selectCandidates: (stage: string) => this.play(`select ${stage}`),
         makeReport: (stage: string) => this.play(`report ${stage}`),
       },
@@ -144,6 +147,11 @@ export class FakePipeline {
           await this.play(`score ${stage}/${task}`);
           return { resolved: false };
         },
+      },
+      'gpu-train': {
+        requireGpu: () => this.play('gpu'),
+        scoreReference: ({ stage }) => this.play(`reference ${stage}`),
+        trainModel: ({ stage }) => this.play(`train ${stage}`),
       },
       'gpu-serve': { serve },
     };
