@@ -2,15 +2,15 @@
 import path from 'node:path';
 import { reportHtml } from '../adapters/report/html';
 import { reportMarkdown } from '../adapters/report/markdown';
-import { readReportData, type ReportPlan } from '../adapters/report/read';
+import { readReportData, type ReportInput } from '../adapters/report/read';
 import { writeSealed } from '../adapters/store/sealed';
 import { computeReport, type Report } from '../core/report';
 
-export type { ReportPlan } from '../adapters/report/read';
+export type { ReportInput, ReportPlan } from '../adapters/report/read';
 
 /** Equal sealed files give an equal report. Throws `ArtifactCorrupt` when one is not what its manifest says. */
-export async function buildReport(input: { plan: ReportPlan; storeFolder: string }): Promise<Report> {
-  return computeReport(await readReportData(input.plan, input.storeFolder));
+export async function buildReport(input: ReportInput): Promise<Report> {
+  return computeReport(await readReportData(input));
 }
 
 /** Writes report.json, report.md and report.html; their links to sealed files are relative to `folder`. */

@@ -85,6 +85,49 @@ export function mean(values: readonly number[]): number | null {
   return values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
+/** Sample standard deviation, divisor n - 1; null of fewer than two values. */
+export function deviation(values: readonly number[]): number | null {
+  if (values.length < 2) return null;
+  const center = mean(values)!;
+  return Math.sqrt(values.reduce((sum, value) => sum + (value - center) ** 2, 0) / (values.length - 1));
+}
+
+/**
+ * Area under the ROC curve: probability that a random positive scores above a random negative, ties counting one half;
+ * in [0, 1], 0.5 = no better than chance. Null where one class is missing. By ranks: (R⁺ - n⁺(n⁺ + 1)/2) / (n⁺·n⁻),
+ * equal scores sharing their mean rank. Source: Hanley and McNeil 1982; Mann and Whitney 1947.
+ */
+export function areaUnderCurve(rows: readonly { score: number; positive: boolean }[]): number | null {
+  const positives = rows.filter(({ positive }) => positive).length;
+  const negatives = rows.length - positives;
+  if (positives === 0 || negatives === 0) return null;
+  const sorted = rows.toSorted((a, b) => a.score - b.score);
+  let ranks = 0;
+  for (let start = 0, end = 0; start < sorted.length; start = end) {
+    while (end < sorted.length && sorted[end]!.score === sorted[start]!.score) end++;
+    const rank = (start + 1 + end) / 2;
+    for (let i = start; i < end; i++) if (sorted[i]!.positive) ranks += rank;
+  }
+  return (ranks - (positives * (positives + 1)) / 2) / (positives * negatives);
+}
+
+/**
+ * Least squares line y = intercept + slope·x and the share of y's variance that it explains, r2 in [0, 1]. Slope and r2
+ * are null where all x are equal, r2 also where all y are; the intercept is then null as well.
+ */
+export function linearFit(points: readonly { x: number; y: number }[]) {
+  const meanX = mean(points.map(({ x }) => x)) ?? 0;
+  const meanY = mean(points.map(({ y }) => y)) ?? 0;
+  let [xx, xy, yy] = [0, 0, 0];
+  for (const { x, y } of points) {
+    xx += (x - meanX) ** 2;
+    xy += (x - meanX) * (y - meanY);
+    yy += (y - meanY) ** 2;
+  }
+  if (xx === 0) return { slope: null, intercept: null, r2: null };
+  return { slope: xy / xx, intercept: meanY - (xy / xx) * meanX, r2: yy === 0 ? null : (xy * xy) / (xx * yy) };
+}
+
 /** A mean over tasks with its bootstrap interval. Null where no task has a value. */
 export interface Estimate {
   value: number | null;

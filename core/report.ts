@@ -4,12 +4,17 @@
  */
 import { bootstrap, countBy } from './estimators';
 import { armOf } from './report/arm';
-import { claimsOf, compareArms } from './report/claims';
+import { answersOf } from './report/claims';
+import { compareArms } from './report/comparisons';
 import type { ReportData } from './report/data';
+import { lineagesOf, relationsOf } from './report/lineage';
 import { collectionOf } from './report/rollouts';
+import { modelsOf, trainingOf } from './report/training';
 import type { Report } from './report/types';
+import { unfinishedOf } from './report/unfinished';
 
 export type * from './report/data';
+export type * from './report/training-types';
 export type * from './report/types';
 
 export const LIBRARY_NOTE =
@@ -18,15 +23,24 @@ export const LIBRARY_NOTE =
 export function computeReport(data: ReportData): Report {
   const interval = bootstrap(data.bootstrap);
   const { resamples, confidence } = data.bootstrap;
+  const lineages = lineagesOf(data.config, data.stages);
+  const relations = relationsOf(lineages);
   const arms = data.arms.map((arm) => armOf(arm, interval));
-  const comparisons = compareArms(arms, interval);
+  const comparisons = compareArms(arms, relations, interval);
   return {
-    version: 1,
+    version: 2,
     title: data.title,
     seed: data.seed,
     config: data.config,
     intervals: { resamples, confidence },
-    stages: data.stages,
+    unfinished: unfinishedOf(data.stages),
+    answers: answersOf(arms, relations, comparisons, confidence),
+    methods: lineages.map(({ method }) => method),
+    arms: arms.map(({ arm }) => arm),
+    comparisons,
+    trainings: data.trainings.map((training) => trainingOf(training, data.stages)),
+    models: modelsOf(data.stages),
+    collections: data.collections.map((collection) => collectionOf(collection, interval)),
     tasks: data.tasks.map(({ name, stage, tasks, excluded }) => ({
       name,
       selected: tasks.length,
@@ -34,9 +48,15 @@ export function computeReport(data: ReportData): Report {
       excluded,
       source: [`${stage}/tasks.jsonl`, `${stage}/excluded.jsonl`],
     })),
-    collections: data.collections.map((collection) => collectionOf(collection, interval)),
-    arms: arms.map(({ arm }) => arm),
-    comparisons,
-    claims: claimsOf(arms, comparisons, confidence),
+    stages: data.stages.map(({ stage: { name, kind, id, key }, manifest, tokensSampled, tokensTrained }) => ({
+      name,
+      kind,
+      id,
+      key,
+      counts: manifest?.counts ?? null,
+      tokensSampled,
+      tokensTrained,
+    })),
+    times: data.times,
   };
 }

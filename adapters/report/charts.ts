@@ -1,6 +1,6 @@
 /** The pictures of a report. Shares are drawn in per cent; bands and whiskers are the report's bootstrap intervals. */
 import type { CustomSeriesRenderItemAPI, CustomSeriesRenderItemParams, EChartsOption } from 'echarts';
-import type { Arm, Curve, Figure } from '../../core/report';
+import type { Arm, Comparison, Curve, Figure } from '../../core/report';
 import { EXITS } from '../../core/trajectory';
 import { bottomLegend, categoryAxis, colour, drawChart, GRID, QUIET, symbol, valueAxis } from './chart';
 
@@ -34,17 +34,45 @@ export function curvesChart(arm: Arm, id: string): string {
     height: 340,
     option: {
       grid: { left: 52, right: 14, top: 12, bottom: 94 },
-      xAxis: valueAxis('k, rollouts per task', 26, {
-        min: 1,
-        max: Math.max(2, arm.samples),
-        axisLabel: { color: 'currentColor', fontSize: 12, customValues: kLabels(arm.samples) },
-        splitLine: { show: false },
-        axisLine: { show: true, lineStyle: { color: QUIET } },
-      }),
+      xAxis: kAxis(arm.samples),
       yAxis: valueAxis('tasks resolved (%)', 36, { min: 0, max: 100, interval: 20 }),
       legend: { ...bottomLegend, width: 415, data: [...curves.map(({ name }) => name), 'random of N'] },
       series: [...series, flat],
     },
+  });
+}
+
+/** One line per arm: pass@k, or Best@k by a selector. */
+export function armsChart(arms: readonly Arm[], selector: string | null, id: string): string {
+  const samples = Math.max(...arms.map((arm) => arm.samples));
+  const measure = selector === null ? 'pass@k' : `Best@k by ${selector}`;
+  const series = arms.flatMap((arm, index) => {
+    const best = arm.selectors.find(({ name }) => name === selector)?.bestAtK;
+    const curve = selector === null ? arm.passAtK : best;
+    return curve ? [lineSeries(arm.name, curve, index)] : [];
+  });
+  return drawChart({
+    id,
+    label: `${measure} against k, one line per arm`,
+    width: 460,
+    height: 340,
+    option: {
+      grid: { left: 52, right: 14, top: 12, bottom: 94 },
+      xAxis: kAxis(samples),
+      yAxis: valueAxis('tasks resolved (%)', 36, { min: 0, max: 100, interval: 20 }),
+      legend: { ...bottomLegend, width: 415 },
+      series,
+    },
+  });
+}
+
+function kAxis(samples: number): object {
+  return valueAxis('k, rollouts per task', 26, {
+    min: 1,
+    max: Math.max(2, samples),
+    axisLabel: { color: 'currentColor', fontSize: 12, customValues: kLabels(samples) },
+    splitLine: { show: false },
+    axisLine: { show: true, lineStyle: { color: QUIET } },
   });
 }
 
@@ -247,6 +275,22 @@ export function gainRows(arms: readonly Arm[]): IntervalRow[] {
       figure: gain,
     })),
   );
+}
+
+/** One row per difference that a question asks for; the measure's colour is the same in every comparison. */
+export function comparisonRows(comparisons: readonly Comparison[]): IntervalRow[] {
+  return comparisons.flatMap(({ first, second, passAt1, passAtN, selected }) => {
+    const name = `${second} − ${first}`;
+    return [
+      { label: `${name} · pass@1`, tone: 0, figure: passAt1 },
+      { label: `${name} · pass@N`, tone: 1, figure: passAtN },
+      ...selected.slice(0, 1).map(({ selector, difference }) => ({
+        label: `${name} · ${selector}`,
+        tone: 2,
+        figure: difference,
+      })),
+    ];
+  });
 }
 
 export function diversityRows(arms: readonly Arm[]): IntervalRow[] {

@@ -60,14 +60,19 @@ export class SealedStage {
     if (rest !== '') throw new Failure('ArtifactCorrupt', `${this.place(file)}: the last line is cut off`);
   }
 
+  /** A small JSON file, whole. */
+  async json<T>(file: string): Promise<T> {
+    const bytes = await readFile(this.place(file));
+    this.check(file, createHash('sha256').update(bytes).digest('hex'));
+    return this.parse<T>(file, bytes.toString('utf8'));
+  }
+
   /** The trajectory of a rollout: of its last attempt. */
   async trajectory(task: string, sample: number): Promise<Trajectory> {
     const rollout = `${task}/${sampleName(sample)}`;
     const file = this.trajectories.get(rollout)?.file;
     if (!file) throw new Failure('ArtifactCorrupt', `${this.folder}: its manifest lists no trajectory of ${rollout}`);
-    const bytes = await readFile(this.place(file));
-    this.check(file, createHash('sha256').update(bytes).digest('hex'));
-    return this.parse<Trajectory>(file, bytes.toString('utf8'));
+    return this.json<Trajectory>(file);
   }
 
   private place(file: string): string {

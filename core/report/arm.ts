@@ -1,111 +1,151 @@
-/** One evaluated arm: its figures over all its tasks and over each group of them. */
+/** One evaluated arm: its figures over all its tasks and over each group of them, its repeats gathered. */
 import { bestAtK, pairedDifferences, passAtK } from '../estimators';
 import { candidateOf, selectionOrder } from '../selection';
 import type { RolloutSummary } from '../trajectory';
-import type { ArmData } from './data';
+import type { ArmData, RepeatData } from './data';
 import { diversityOf, stepHistogram } from './diversity';
-import { correctness, figure, type Interval, outcomesOf, type PerTask, rolloutsByTask, rounded } from './rollouts';
+import { correctness, figure, type Interval, measure, outcomesOf, overRepeats, type PerTask } from './rollouts';
+import { rolloutsByTask, rounded } from './rollouts';
 import type { Arm, Curve, Results, SelectorReport } from './types';
+import { armVerifier } from './verifier';
 
-type SelectionData = ArmData['selections'][number];
+type SelectionData = RepeatData['selections'][number];
 
-/** What a comparison of two arms pairs, aligned with `ids`. */
+/** What a comparison of two arms pairs: each task's mean over the repeats. */
 export interface ArmValues {
-  ids: string[];
   passAt1: PerTask;
+  passAtN: PerTask;
   selected: { selector: string; values: PerTask; source: string[] }[];
 }
 
-export function armOf(data: ArmData, interval: Interval): { arm: Arm; values: ArmValues } {
-  const { name, stage, tasks, selections } = data;
-  const perTask = rolloutsByTask(data);
-  const results = `${stage}/results.jsonl`;
-  const samples = samplesOf(data);
-  const passAt = (k: (graded: number) => number): PerTask =>
-    perTask.map((rollouts) => {
-      const resolved = rollouts.filter((rollout) => rollout.resolved).length;
-      return rollouts.length === 0 ? null : passAtK(rollouts.length, resolved, k(rollouts.length));
-    });
-  const curve = (at: (k: number) => PerTask, source: string[]): Curve => ({
-    points: Array.from({ length: samples }, (_, index) => ({ k: index + 1, ...rounded(interval(at(index + 1))) })),
+export interface ComputedArm {
+  arm: Arm;
+  values: ArmValues;
+}
+
+export function armOf(data: ArmData, interval: Interval): ComputedArm {
+  const { name, tasks, samples, repeats } = data;
+  const perTask = repeats.map(rolloutsByTask);
+  const results = repeats.map(({ stage }) => `${stage}/results.jsonl`);
+  const passAt = (k: (graded: number) => number): PerTask[] =>
+    perTask.map((groups) =>
+      groups.map((rollouts) => {
+        const resolved = rollouts.filter((rollout) => rollout.resolved).length;
+        return rollouts.length === 0 ? null : passAtK(rollouts.length, resolved, k(rollouts.length));
+      }),
+    );
+  const curve = (at: (k: number) => PerTask[], source: string[]): Curve => ({
+    points: Array.from({ length: samples }, (_, index) => ({
+      k: index + 1,
+      ...rounded(interval(overRepeats(at(index + 1)))),
+    })),
     source,
   });
 
-  const values: ArmValues = {
-    ids: tasks.tasks.map(({ id }) => id),
-    passAt1: passAt(() => 1),
-    selected: selections.map((selection) => ({
-      selector: selection.name,
-      values: chosenCorrectness(data, selection),
-      source: [`${selection.stage}/selections.jsonl`, results],
-    })),
-  };
-  const resultsOf = (includes: (task: number) => boolean): Results => {
-    const over = (all: PerTask) => interval(all.filter((_, task) => includes(task)));
+  const one = passAt(() => 1);
+  const all = passAt((graded) => graded);
+  const rules = selectorsOf(repeats).map((selector) => {
+    const made = repeats.flatMap((repeat, index) => {
+      const selection = repeat.selections.find((entry) => entry.name === selector);
+      return selection ? [{ repeat, selection, groups: perTask[index]!, one: one[index]! }] : [];
+    });
     return {
-      passAt1: figure(over(values.passAt1), [results]),
-      passAtN: figure(over(passAt((graded) => graded)), [results]),
-      selected: values.selected.map(({ selector, values: chosen, source }) => ({
-        selector,
-        resolved: figure(over(chosen), source),
-        gain: figure(over(pairedDifferences(chosen, values.passAt1)), source),
-      })),
+      selector,
+      made,
+      chosen: made.map(({ repeat, selection }) => chosenCorrectness(repeat, selection)),
+      source: made.flatMap(({ repeat, selection }) => [
+        `${selection.stage}/selections.jsonl`,
+        `${repeat.stage}/results.jsonl`,
+      ]),
+    };
+  });
+
+  const resultsOf = (includes: (task: number) => boolean): Results => {
+    const of = (values: PerTask) => values.filter((_, task) => includes(task));
+    const paired = (a: PerTask[], b: PerTask[]) =>
+      interval(of(overRepeats(a.map((values, index) => pairedDifferences(values, b[index]!)))));
+    return {
+      passAt1: measure(one.map(of), interval, results),
+      passAtN: measure(all.map(of), interval, results),
+      headroom: figure(paired(all, one), results),
+      selected: rules.map(({ selector, made, chosen, source }) => {
+        const random = made.map((entry) => entry.one);
+        return {
+          selector,
+          resolved: measure(chosen.map(of), interval, source),
+          gain: figure(paired(chosen, random), source),
+        };
+      }),
     };
   };
-  const selectorReport = (selection: SelectionData): SelectorReport => {
-    const best = perTask.map((rollouts) => bestPerK(data, rollouts, selection));
-    const source = [results, `${data.scores?.stage}/scores.jsonl`];
+
+  const selectorReport = ({ selector, made }: (typeof rules)[number]): SelectorReport => {
+    const best = made.map(({ repeat, selection, groups }) =>
+      groups.map((rollouts) => bestPerK(repeat, rollouts, selection)),
+    );
+    const source = made.flatMap(({ repeat }) => [
+      `${repeat.stage}/results.jsonl`,
+      `${repeat.scores?.stage}/scores.jsonl`,
+      ...(repeat.verdicts ? [`${repeat.verdicts.stage}/verdicts.jsonl`] : []),
+    ]);
     return {
-      name: selection.name,
-      stage: selection.stage,
-      rule: selection.rule,
-      bestAtK: curve((k) => best.map((list) => list[Math.min(k, list.length) - 1] ?? null), source),
-      selections: selectionRows(data, selection),
+      name: selector,
+      stages: made.map(({ selection }) => selection.stage),
+      rule: made[0]!.selection.rule,
+      bestAtK: curve((k) => best.map((lists) => lists.map((list) => list[Math.min(k, list.length) - 1] ?? null)), source),
+      selections: made.flatMap(({ repeat, selection }) => selectionRows(repeat, selection)),
     };
   };
 
   const groups = [...new Set(tasks.tasks.map(({ group }) => group))].toSorted();
   const arm: Arm = {
     name,
-    stage,
+    stages: repeats.map(({ stage }) => stage),
     tasks: tasks.name,
     library: tasks.tasks.some(({ dataset }) => dataset === 'library'),
     samples,
-    ...outcomesOf(data),
-    passAtK: curve((k) => passAt((graded) => Math.min(k, graded)), [results]),
+    ...outcomesOf(repeats),
+    passAtK: curve((k) => passAt((graded) => Math.min(k, graded)), results),
     results: resultsOf(() => true),
     groups: groups.map((group) => ({ group, ...resultsOf((task) => tasks.tasks[task]!.group === group) })),
-    selectors: selections.map(selectorReport),
-    diversity: diversityOf(data, perTask, interval),
-    steps: stepHistogram(data.rollouts.map(({ steps }) => steps)),
+    selectors: rules.map(selectorReport),
+    verifier: armVerifier(repeats),
+    diversity: diversityOf(repeats, interval),
+    steps: stepHistogram(repeats.flatMap(({ rollouts }) => rollouts.map(({ steps }) => steps))),
   };
-  return { arm, values };
+  const selected = rules.map(({ selector, chosen, source }) => ({ selector, values: overRepeats(chosen), source }));
+  return { arm, values: { passAt1: overRepeats(one), passAtN: overRepeats(all), selected } };
 }
 
-/** N: the most rollouts that a task was to have. */
-function samplesOf({ rollouts, failures }: ArmData): number {
-  return [...rollouts, ...failures].reduce((most, { sample }) => Math.max(most, (sample ?? -1) + 1), 0);
+/** Names in the order of the configuration. */
+function selectorsOf(repeats: readonly RepeatData[]): string[] {
+  return [...new Set(repeats.flatMap(({ selections }) => selections.map(({ name }) => name)))];
 }
 
 /** Best@k of one task, index k - 1; as long as the task has graded rollouts. */
-function bestPerK({ scores }: ArmData, rollouts: RolloutSummary[], { rule }: SelectionData): number[] {
-  const candidates = rollouts.map((rollout) => candidateOf(rollout, scores?.records.get(rollout.id)));
+function bestPerK({ scores, verdicts }: RepeatData, rollouts: RolloutSummary[], { rule }: SelectionData): number[] {
+  const candidates = rollouts.map((rollout) => {
+    const candidate = candidateOf(rollout, scores?.records.get(rollout.id));
+    const verdict = verdicts?.records.get(rollout.id);
+    return verdict ? { ...candidate, verifierScore: verdict.verifierScore } : candidate;
+  });
   return bestAtK({ ...selectionOrder(candidates, rule), correct: rollouts.map(correctness) });
 }
 
 /** Correctness of each task's recorded choice; null where nothing could be chosen. */
-function chosenCorrectness(data: ArmData, selection: SelectionData): PerTask {
-  const rows = new Map(selectionRows(data, selection).map(({ task, resolved }) => [task, resolved]));
-  return data.tasks.tasks.map(({ id }) => {
+function chosenCorrectness(repeat: RepeatData, selection: SelectionData): PerTask {
+  const rows = new Map(selectionRows(repeat, selection).map(({ task, resolved }) => [task, resolved]));
+  return repeat.tasks.tasks.map(({ id }) => {
     const resolved = rows.get(id) ?? null;
     return resolved === null ? null : Number(resolved);
   });
 }
 
-function selectionRows({ rollouts, tasks }: ArmData, { records }: SelectionData): SelectorReport['selections'] {
-  const resolvedOf = new Map(rollouts.map(({ id, resolved }) => [id, resolved]));
-  const groupOf = new Map(tasks.tasks.map(({ id, group }) => [id, group]));
+function selectionRows(data: RepeatData, { records }: SelectionData): SelectorReport['selections'] {
+  const resolvedOf = new Map(data.rollouts.map(({ id, resolved }) => [id, resolved]));
+  const groupOf = new Map(data.tasks.tasks.map(({ id, group }) => [id, group]));
   return records.map(({ task, chosen, reason }) => ({
+    repeat: data.repeat,
     task,
     group: groupOf.get(task) ?? '',
     chosen,

@@ -1,10 +1,13 @@
 /** The input of the report: what the sealed files say, read by adapters/report. */
-import type { SelectorConfig } from '../../config/schema';
+import type { ExperimentConfig, SelectorConfig } from '../../config/schema';
+import type { Manifest } from '../artifact';
 import type { BootstrapSettings } from '../estimators';
+import type { Stage } from '../plan';
 import type { ScoreRecord, SelectionRecord } from '../selection';
 import type { RolloutSummary } from '../trajectory';
 import type { TrajectoryFacts } from './facts';
-import type { StageFacts } from './types';
+import type { CurvePoint } from './training-types';
+import type { StageTime } from './types';
 
 /** A line of `failures.jsonl`: a rollout that is unknown. */
 export interface FailureRecord {
@@ -20,6 +23,16 @@ export interface FailureRecord {
 export interface ExcludedTask {
   id: string;
   reason: string;
+}
+
+/** A line of `verdicts.jsonl`: what the verifier says of one rollout. */
+export interface VerdictRecord {
+  /** Rollout name, ids.ts. */
+  id: string;
+  task: string;
+  sample: number;
+  /** Probability in [0, 1] that the rollout resolves its task; null = unscored. */
+  verifierScore: number | null;
 }
 
 export interface TasksData {
@@ -38,21 +51,91 @@ export interface RolloutsData {
   failures: FailureRecord[];
 }
 
-export interface ArmData extends RolloutsData {
+/** One evaluate stage of an arm and what was made of its rollouts. */
+export interface RepeatData extends RolloutsData {
+  /** From 1. */
+  repeat: number;
   /** By rollout name. */
   facts: Map<string, TrajectoryFacts>;
   /** Null where the score stage is not sealed; then there is no selection either. */
   scores: { stage: string; records: Map<string, ScoreRecord> } | null;
+  /** Null where no verifier scored it. */
+  verdicts: { stage: string; records: Map<string, VerdictRecord> } | null;
   selections: { name: string; stage: string; rule: SelectorConfig; records: SelectionRecord[] }[];
+}
+
+export interface ArmData {
+  name: string;
+  tasks: TasksData;
+  /** N as configured. */
+  samples: number;
+  /** The sealed ones; at least one. */
+  repeats: RepeatData[];
+}
+
+/** `summary.json` of a train stage, as far as it is known here. */
+export interface TrainSummary {
+  rows?: number;
+  dropped?: number;
+  tokens?: number;
+  trainedTokens?: number;
+  updates?: number;
+  finalLoss?: number;
+  saturated?: number;
+  heldout?: { count: number; auc?: number | null; accuracy?: number | null; brier?: number | null; yes?: number | null };
+}
+
+/** A line of `reference.jsonl`: sums over the trained tokens of a conversation, nats. */
+export interface ReferenceRecord {
+  id: string;
+  tokens: number;
+  logProb: number;
+  entropy: number;
+}
+
+/** The pairs of a preference training under its reference. */
+export interface ReferenceData {
+  stage: string;
+  pairsStage: string;
+  /** Sums over all conversations. */
+  tokens: number;
+  entropy: number;
+  /** Of each pair, chosen minus rejected; only those with both sides in the reference. */
+  differences: { tokens: number; logProb: number }[];
+  missing: number;
+}
+
+export interface TrainingData {
+  /** The train stage. */
+  stage: Stage;
+  summary: TrainSummary;
+  curve: CurvePoint[];
+  /** Pairs or labels in its data, from the manifest of the pairs stage. */
+  reference: ReferenceData | null;
+}
+
+/** A stage of the plan with what its folder says. */
+export interface StageData {
+  stage: Stage;
+  /** Null where it is not sealed. */
+  manifest: Manifest | null;
+  /** Why it failed when it last ran; null where it did not. */
+  failure: string | null;
+  tokensSampled: number | null;
+  tokensTrained: number | null;
 }
 
 export interface ReportData {
   title: string;
   seed: number;
-  config: unknown;
+  config: ExperimentConfig;
   bootstrap: BootstrapSettings;
-  stages: StageFacts[];
+  /** In the order of the plan, without the report. */
+  stages: StageData[];
   tasks: TasksData[];
   collections: RolloutsData[];
+  /** In the order of the configuration. */
   arms: ArmData[];
+  trainings: TrainingData[];
+  times: StageTime[] | null;
 }
