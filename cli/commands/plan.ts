@@ -1,9 +1,11 @@
-/** plan: the declared DAG of a configuration; starts nothing. */
+/** plan: the declared DAG of a configuration and what it will cost; starts nothing. */
+import os from 'node:os';
 import { resolvePlan } from '../../activities/experiment';
 import { StageStore } from '../../adapters/store/stages';
 import { homeFolders } from '../../config/env';
 import { readConfig } from '../../config/load';
-import { estimate, planAsMermaid, planAsText } from '../plan';
+import { estimatePlan, RATES } from '../../core/estimate';
+import { estimateAsText, planAsMermaid, planAsText } from '../plan';
 import { defaultId, print } from './experiment';
 
 export async function plan(
@@ -15,9 +17,11 @@ export async function plan(
   const { plan } = await resolvePlan({ config: raw, overrides }, options.id ?? defaultId(config));
   const store = new StageStore(homeFolders().home);
   const sealed = (id: string) => store.sealed(id);
+  const estimate = estimatePlan(plan, sealed, RATES, os.availableParallelism());
   if (options.json) {
     const stages = plan.stages.map((stage) => ({ ...stage, sealed: sealed(stage.id) }));
-    return print({ ...plan, stages, estimate: estimate(plan, sealed) });
+    return print({ ...plan, stages, estimate });
   }
-  process.stdout.write(`${options.mermaid ? planAsMermaid(plan, sealed) : planAsText(plan, sealed)}\n`);
+  if (options.mermaid) process.stdout.write(`${planAsMermaid(plan, sealed)}\n`);
+  else process.stdout.write(`${planAsText(plan, sealed)}\n\n${estimateAsText(estimate)}\n`);
 }
