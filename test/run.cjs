@@ -1,7 +1,7 @@
 /**
- * `npm test` and `npm run test:slow`: the set-up, then Jest on the named projects. Whatever happens, the last line is
- * `N passed, N failed` with `, N skipped` where some were, and the exit code is Jest's (1 where it did not get to run).
- * Arguments after `--` go to Jest.
+ * `npm test` and `npm run test:slow`: the set-up, then Jest on the named projects and pytest where `trainer` is named.
+ * Whatever happens, the last line is `N passed, N failed` with `, N skipped` where some were, and the exit code is not 0
+ * when a test failed or did not get to run. Arguments after `--` go to Jest; with any, pytest does not run.
  */
 const { spawn, spawnSync } = require('node:child_process');
 const { existsSync, mkdtempSync, readFileSync, rmSync } = require('node:fs');
@@ -9,7 +9,7 @@ const { tmpdir } = require('node:os');
 const path = require('node:path');
 
 const root = path.resolve(__dirname, '..');
-const PROJECTS = ['quick', 'real', 'slow'];
+const PROJECTS = ['quick', 'real', 'slow', 'trainer'];
 
 function runJest(projects, options, countsFile) {
   return new Promise((resolve) => {
@@ -27,26 +27,53 @@ function runJest(projects, options, countsFile) {
   });
 }
 
+/** Runs the trainer's own tests; returns their counts, one failure where they did not run. */
+function runPytest(folder) {
+  const report = path.join(folder, 'pytest.xml');
+  const python = process.env.ENTROPO_PYTHON || path.join(root, '.venv', 'bin', 'python');
+  const options = ['-m', 'pytest', 'trainer/tests', '-q', '--junit-xml', report, '-p', 'no:cacheprovider'];
+  const { status } = spawnSync(python, options, {
+    cwd: root,
+    env: { ...process.env, OMP_NUM_THREADS: '1', PYTHONDONTWRITEBYTECODE: '1' },
+    stdio: 'inherit',
+  });
+  if (!existsSync(report)) return { passed: 0, failed: 1, skipped: 0 };
+  const suite = /<testsuite [^>]*>/.exec(readFileSync(report, 'utf8'))[0];
+  const count = (name) => Number(new RegExp(` ${name}="(\\d+)"`).exec(suite)?.[1] ?? 0);
+  const failed = count('failures') + count('errors');
+  const skipped = count('skipped');
+  return { passed: count('tests') - failed - skipped, failed: failed || (status === 0 ? 0 : 1), skipped };
+}
+
 async function main() {
   const given = process.argv.slice(2);
   const projects = given.filter(
     (word, i) => PROJECTS.includes(word) && given.slice(0, i).every((w) => PROJECTS.includes(w)),
   );
+  const options = given.slice(projects.length);
   const folder = mkdtempSync(path.join(tmpdir(), 'entropo-test-'));
   const countsFile = path.join(folder, 'counts.json');
-  let code = 1;
+  const all = { passed: 0, failed: 0, skipped: 0 };
+  const add = (counts) => Object.keys(all).forEach((key) => (all[key] += counts[key]));
   try {
     const setup = spawnSync(process.execPath, [path.join(root, 'cli', 'setup.cjs')], { cwd: root, stdio: 'inherit' });
-    if (setup.status === 0) code = await runJest(projects, given.slice(projects.length), countsFile);
-    const ran = existsSync(countsFile);
-    const counts = ran ? JSON.parse(readFileSync(countsFile, 'utf8')) : { passed: 0, failed: 1, skipped: 0 };
-    if (!ran && code === 0) code = 1;
-    const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : '';
-    process.stdout.write(`${counts.passed} passed, ${counts.failed} failed${skipped}\n`);
+    let code = 1;
+    if (setup.status === 0) {
+      code = await runJest(
+        projects.filter((name) => name !== 'trainer'),
+        options,
+        countsFile,
+      );
+      if (projects.includes('trainer') && options.length === 0) add(runPytest(folder));
+    }
+    if (existsSync(countsFile)) add(JSON.parse(readFileSync(countsFile, 'utf8')));
+    else add({ passed: 0, failed: 1, skipped: 0 });
+    process.exitCode = code || (all.failed > 0 ? 1 : 0);
+    const skipped = all.skipped > 0 ? `, ${all.skipped} skipped` : '';
+    process.stdout.write(`${all.passed} passed, ${all.failed} failed${skipped}\n`);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-  process.exitCode = code;
 }
 
 void main();
