@@ -6,12 +6,12 @@
  * No task of the shipped splits is among them: held-out bodies and the unseen families are never drawn, and what equals
  * a shipped training task up to names and numbers is dropped. Decided by the seed alone.
  */
+import { isFormatError, parseAction } from '../../core/action';
 import { Failure } from '../../core/failures';
 import { normalisedBody } from '../../core/pocket/body';
 import { generatePocket, POCKET_COUNTS, type PocketTask } from '../../core/pocket/generate';
 import { conversation, openingMessages, type Prompt } from '../../core/prompt';
 import { type Random, random, seedFor } from '../../core/random';
-import { parseAction, isFormatError } from '../../core/action';
 import type { Task } from '../../core/task';
 import { runTool } from '../../core/tools/run';
 import type { Message } from '../../core/trajectory';
@@ -34,7 +34,7 @@ import { teacherMove } from '../policy/teacher';
 import { fileDiff, goldPatch } from './gold';
 import { memoryPort, type RunTests } from './memory-port';
 import { testFile } from './pocket';
-import { pythonEvaluate, startPython } from './python';
+import { type PythonChild, pythonEvaluate, startPython } from './python';
 
 /** Seed of the shipped splits. */
 const SHIPPED_SEED = 1;
@@ -63,17 +63,28 @@ export interface CorpusInput {
   /** Tasks are generated per seed, this many seeds. */
   seeds: number;
   tasksPerSeed?: number;
-  prompt: Prompt;
   onTasks?: (done: { seed: number; tasks: number; dropped: number }) => void;
 }
 
 /** All conversations, in an order that the seeds decide; the last message is the policy's. */
 export async function* corpus(
-  { seeds, tasksPerSeed = TASKS_PER_SEED, prompt, onTasks }: CorpusInput,
+  { prompt, ...drawn }: CorpusInput & { prompt: Prompt },
   signal?: AbortSignal,
 ): AsyncGenerator<Message[]> {
-  await using evaluator = startPython('evaluate.py', signal);
   await using runner = startPython('visible_tests.py', signal);
+  for await (const { pocket, seed } of corpusTasks(drawn, signal)) {
+    const draw = random(seedFor('corpus', seed, pocket.id));
+    const plays = Array.from({ length: draw.int(...PLAYS) }, () => drawPlay(pocket, draw));
+    yield* await Promise.all(plays.map((play) => playInMemory(pocket, play, prompt, runVisible(pocket, runner))));
+  }
+}
+
+/** Seed by seed, without those that a shipped task equals. */
+export async function* corpusTasks(
+  { seeds, tasksPerSeed = TASKS_PER_SEED, onTasks }: CorpusInput,
+  signal?: AbortSignal,
+): AsyncGenerator<{ seed: number; pocket: PocketTask }> {
+  await using evaluator = startPython('evaluate.py', signal);
   const evaluate = pythonEvaluate(evaluator);
   const shipped = new Set((await generatePocket({ seed: SHIPPED_SEED, split: 'train' }, evaluate)).map(twinOf));
   for (let seed = FIRST_SEED; seed < FIRST_SEED + seeds; seed++) {
@@ -81,15 +92,15 @@ export async function* corpus(
     const drawn = await generatePocket({ seed, split: 'train', counts }, evaluate);
     const tasks = drawn.filter((task) => !shipped.has(twinOf(task)));
     onTasks?.({ seed, tasks: tasks.length, dropped: drawn.length - tasks.length });
-    for (const pocket of tasks) {
-      const tests = testFile(pocket, pocket.visible);
-      const runTests: RunTests = async (source) =>
-        (await runner.ask({ module: pocket.file, source, tests })) as { exitCode: number; stdout: string };
-      const draw = random(seedFor('corpus', seed, pocket.id));
-      const plays = Array.from({ length: draw.int(...PLAYS) }, () => drawPlay(pocket, draw));
-      yield* await Promise.all(plays.map((play) => playInMemory(pocket, play, prompt, runTests)));
-    }
+    for (const pocket of tasks) yield { seed, pocket };
   }
+}
+
+/** `runner` is `visible_tests.py`. */
+export function runVisible(pocket: PocketTask, runner: PythonChild): RunTests {
+  const tests = testFile(pocket, pocket.visible);
+  return async (source) =>
+    (await runner.ask({ module: pocket.file, source, tests })) as { exitCode: number; stdout: string };
 }
 
 /** Equal for tasks that differ in names and numbers only. */

@@ -209,6 +209,22 @@ describe('teacher', () => {
     }
   });
 
+  test('its thoughts do not tell a right edit from a wrong one', () => {
+    const edits = Array.from({ length: 40 }, (_, seed) => teach(seed, { sloppy: 0 })).flatMap((moves) =>
+      moves.filter((move) => commandOf(move).startsWith("sed -i '4s/ <=/")),
+    );
+    const thoughts = (isRight: boolean) =>
+      new Set(edits.filter((move) => (commandOf(move) === right) === isRight).map((move) => move.thought));
+    expect(thoughts(true)).toEqual(new Set(['This comparison is suspect.', 'The boundary may be off.']));
+    expect(thoughts(false)).toEqual(thoughts(true));
+  });
+
+  test('a change that is no one-token edit is called the cause', () => {
+    const gold = GOLD.replace('if v < limit', 'if limit > v');
+    const moves = teach(1, { sloppy: 0, wrongEdits: 0 }, observeFailing, { ...task, gold });
+    expect(moves[1]!.thought).toBe('This is the cause.');
+  });
+
   test('a sloppy rollout edits once, sometimes wrongly, and submits untested', () => {
     const runs = Array.from({ length: 60 }, (_, seed) => teach(seed, { sloppy: 1 }).map(commandOf));
     expect(runs.filter((run) => run.length !== 3 || run[2] !== 'submit')).toEqual([]);
