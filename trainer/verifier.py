@@ -27,7 +27,7 @@ import onnxruntime
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from trainer.conversations import Conversation
+from trainer.conversations import encode
 from trainer.program import BadInput
 
 TAG = "<judgement>"
@@ -39,29 +39,31 @@ TOLERANCE = 1e-4
 BINS = 10
 
 
-def split_rows(
-    rows: Sequence[Conversation], heldout: float, seed: int
-) -> tuple[list[Conversation], list[Conversation]]:
+Row = dict[str, Any]
+"""A line of conversations.jsonl: `id`, `task`, `resolved`, `messages`, the last of which is an answer."""
+
+
+def split_rows(rows: Sequence[Row], heldout: float, seed: int) -> tuple[list[Row], list[Row]]:
     """(training rows, held-out rows), each in the given order; no task is on both sides.
 
     `heldout` in (0, 1) is a share of tasks: those with the smallest sha256 of seed and task, at least one. DataUnusable
     where there are fewer than two tasks, or the training rows are all of one class.
     """
     _both_classes(rows, "")
-    tasks = sorted({row.task for row in rows}, key=lambda task: hashlib.sha256(f"{seed}/{task}".encode()).hexdigest())
+    tasks = sorted({row["task"] for row in rows}, key=lambda task: hashlib.sha256(f"{seed}/{task}".encode()).hexdigest())
     if len(tasks) < 2:
         raise BadInput(
             "DataUnusable",
             f"all {len(rows)} rows of the verifier are of one task, and one must be held out; collect more tasks",
         )
     aside = set(tasks[: min(len(tasks) - 1, max(1, round(heldout * len(tasks))))])
-    kept = [row for row in rows if row.task not in aside]
+    kept = [row for row in rows if row["task"] not in aside]
     _both_classes(kept, f", {len(aside)} of {len(tasks)} tasks held out")
-    return kept, [row for row in rows if row.task in aside]
+    return kept, [row for row in rows if row["task"] in aside]
 
 
-def _both_classes(rows: Sequence[Conversation], beside: str) -> None:
-    yes = sum(row.resolved is True for row in rows)
+def _both_classes(rows: Sequence[Row], beside: str) -> None:
+    yes = sum(row["resolved"] is True for row in rows)
     if 0 < yes < len(rows):
         return
     raise BadInput(
@@ -78,20 +80,20 @@ def verdict_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], int, int
     return yes[:shared], yes[shared], no[shared]
 
 
-def prompt_ids(row: Conversation, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Everything before the verdict token. DataUnusable where the row's reply is not the answer that its label says."""
+def prompt_ids(row: Row, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Everything before the verdict token. DataUnusable where the last message is not the answer that the label says."""
     prefix, yes, no = verdict_ids(tokenizer)
-    start = row.encoded.trained.index(True)
+    encoded = encode(tokenizer, row["messages"])
+    start = encoded.trained.index(True)
     end = start + len(prefix)
-    answer = yes if row.resolved else no
-    if row.encoded.ids[start : end + 1] != [*prefix, answer]:
-        said = tokenizer.decode(row.encoded.ids[start:])
-        raise BadInput(
-            "DataUnusable",
-            f"{row.id}, line {row.line}: its last message is {said!r} and `resolved` is {row.resolved}; the data of a "
-            f"verifier ends in {ANSWERS[0]} or {ANSWERS[1]}",
-        )
-    return row.encoded.ids[:end]
+    if encoded.ids[start : end + 1] == [*prefix, yes if row["resolved"] else no]:
+        return encoded.ids[:end]
+    said = row["messages"][-1]["content"]
+    raise BadInput(
+        "DataUnusable",
+        f"{row['id']}: its last message is {said!r} and `resolved` is {row['resolved']}; the data of a verifier ends in "
+        f"{ANSWERS[0]} or {ANSWERS[1]}",
+    )
 
 
 class Verdict(torch.nn.Module):
@@ -116,32 +118,32 @@ def probability(logits: np.ndarray | torch.Tensor) -> float | None:
 
 
 def finish(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    heldout_rows: Sequence[Conversation],
-    out: str | Path,
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, heldout_rows: Sequence[Row], out: str | Path
 ) -> dict[str, Any]:
     """Measures the trained model on held-out rows and exports it: out/verifier.onnx, out/verifier.json.
 
-    `model` is whole: adapters are merged. Gives `heldout` of summary.json (see `measure`) and `exported`, null or why
-    there is no ONNX file.
+    `model` is whole: adapters are merged. Gives `heldout` of summary.json: what `measure` says, the number of `tasks`,
+    and `notExported`, null or why there is no ONNX file.
     """
     prefix, yes, no = verdict_ids(tokenizer)
     verdict = Verdict(model, yes, no).eval()
-    prompts = [prompt_ids(row, tokenizer) for row in heldout_rows]
-    with torch.inference_mode():
-        scores = [probability(verdict(torch.tensor([ids], device=model.device))) for ids in prompts]
-    why_not = export(model, yes, no, list(zip(prompts, scores))[:8], Path(out) / "verifier.onnx")
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    prompts = [prompt_ids(row, tokenizer) for row in heldout_rows]
+    scores: list[float | None] = []
+    with torch.inference_mode():
+        for ids in prompts:
+            fits = context is None or len(ids) <= context
+            scores.append(probability(verdict(torch.tensor([ids], device=model.device))) if fits else None)
+    samples = [(ids, score) for ids, score in zip(prompts, scores) if score is not None][:8]
+    why_not = export(model, yes, no, samples, Path(out) / "verifier.onnx")
     facts = {"version": 1, "yes": yes, "no": no, "prefix": TAG, "prefixIds": prefix, "maxTokens": context}
     (Path(out) / "verifier.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf8")
-    measured = measure([(score, row.resolved is True) for score, row in zip(scores, heldout_rows)])
-    tasks = len({row.task for row in heldout_rows})
-    return {"heldout": {**measured, "tasks": tasks}, "notExported": why_not}
+    measured = measure([(score, row["resolved"] is True) for score, row in zip(scores, heldout_rows)])
+    return {**measured, "tasks": len({row["task"] for row in heldout_rows}), "notExported": why_not}
 
 
 def export(
-    model: PreTrainedModel, yes: int, no: int, samples: Sequence[tuple[list[int], float | None]], file: Path
+    model: PreTrainedModel, yes: int, no: int, samples: Sequence[tuple[list[int], float]], file: Path
 ) -> str | None:
     """Writes the `Verdict` of a model in float32, T from 1 to its context. None, or why there is no file.
 
@@ -154,7 +156,7 @@ def export(
     plain = copy.deepcopy(model).float().cpu()
     plain.set_attn_implementation("eager")  # half the time of the decomposed sdpa in ONNX Runtime
     verdict = Verdict(plain, yes, no).eval()
-    length = torch.export.Dim("length", min=1, max=getattr(model.config, "max_position_embeddings", None))
+    length = torch.export.Dim("length", min=1, max=getattr(model.config.get_text_config(), "max_position_embeddings", None))
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
@@ -171,7 +173,7 @@ def export(
     session = onnxruntime.InferenceSession(str(file), one_thread())
     for ids, expected in samples:
         found = probability(session.run(None, {"input_ids": np.array([ids], np.int64)})[0])
-        if expected is None or found is None or abs(found - expected) > TOLERANCE:
+        if found is None or abs(found - expected) > TOLERANCE:
             file.unlink()
             return f"ONNX Runtime gives {found} where PyTorch gives {expected}; score through an endpoint"
     return None

@@ -9,28 +9,26 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.conversations import Conversation, Encoded, encode
+from trainer.conversations import encode
 from trainer.program import BadInput
 from trainer.tests.tiny import tiny_model, tiny_tokenizer
 from trainer.verifier import ANSWERS, area_under_curve, finish, measure, one_thread, probability, prompt_ids, split_rows
 from trainer.verifier import verdict_ids
 
-EMPTY = Encoded([], [])
 
-
-def row(task: str, resolved: bool, template: str = "qwen3", text: str = "It breaks. the tests pass") -> Conversation:
+def row(task: str, resolved: bool, text: str = "It breaks. the tests pass") -> dict:
     messages = [
         {"role": "system", "content": "Is the issue resolved?"},
         {"role": "user", "content": f"{text} <judgement>YES</judgement>?"},
         {"role": "assistant", "content": ANSWERS[0 if resolved else 1]},
     ]
-    return Conversation(f"{task}/r00", task, resolved, encode(tiny_tokenizer(template), messages), 1)
+    return {"id": f"{task}/r00", "task": task, "resolved": resolved, "messages": messages}
 
 
-def rows_of(*outcomes: str) -> list[Conversation]:
+def rows_of(*outcomes: str) -> list[dict]:
     """`yyn` is a task with two resolved rows and one that is not."""
     return [
-        Conversation(f"t{place}/r{index}", f"t{place}", letter == "y", EMPTY, 1)
+        {"id": f"t{place}/r{index}", "task": f"t{place}", "resolved": letter == "y"}
         for place, letters in enumerate(outcomes)
         for index, letter in enumerate(letters)
     ]
@@ -40,8 +38,8 @@ def rows_of(*outcomes: str) -> list[Conversation]:
 def test_the_split_is_by_task_takes_every_row_once_and_follows_its_seed(tasks, heldout, seed):
     rows = rows_of(*["yn"] * tasks)
     train, aside = split_rows(rows, heldout, seed)
-    assert not {r.task for r in train} & {r.task for r in aside}
-    assert sorted(r.id for r in train + aside) == sorted(r.id for r in rows)
+    assert not {r["task"] for r in train} & {r["task"] for r in aside}
+    assert sorted(r["id"] for r in train + aside) == sorted(r["id"] for r in rows)
     assert train and aside
     assert (train, aside) == split_rows(rows, heldout, seed)
 
@@ -49,12 +47,12 @@ def test_the_split_is_by_task_takes_every_row_once_and_follows_its_seed(tasks, h
 def test_the_held_out_share_is_of_tasks_not_of_rows():
     rows = rows_of("yn" * 20, *["yn"] * 9)
     _, aside = split_rows(rows, 0.3, 1)
-    assert len({r.task for r in aside}) == 3
+    assert len({r["task"] for r in aside}) == 3
 
 
 def test_another_seed_holds_out_other_tasks():
     rows = rows_of(*["yn"] * 40)
-    assert {r.task for r in split_rows(rows, 0.2, 1)[1]} != {r.task for r in split_rows(rows, 0.2, 2)[1]}
+    assert {r["task"] for r in split_rows(rows, 0.2, 1)[1]} != {r["task"] for r in split_rows(rows, 0.2, 2)[1]}
 
 
 @pytest.mark.parametrize(
@@ -83,18 +81,19 @@ def test_one_task_cannot_be_split():
 def test_the_verdict_token_is_what_follows_the_prompt_in_training(template, resolved):
     tokenizer = tiny_tokenizer(template)
     prefix, yes, no = verdict_ids(tokenizer)
-    one = row("t", resolved, template)
+    one = row("t", resolved)
+    encoded = encode(tokenizer, one["messages"])
     ids = prompt_ids(one, tokenizer)
-    assert one.encoded.ids[len(ids)] == (yes if resolved else no)
-    assert one.encoded.trained[len(ids)]
+    assert encoded.ids[: len(ids)] == ids
+    assert encoded.ids[len(ids)] == (yes if resolved else no)
+    assert encoded.trained[len(ids)]
     assert tokenizer.decode(ids).endswith("<judgement>")
     assert ids[len(ids) - len(prefix) :] == prefix and yes != no
 
 
 def test_a_row_whose_answer_is_not_its_label_is_refused():
-    one = row("t", True)
     with pytest.raises(BadInput, match="resolved` is False"):
-        prompt_ids(Conversation(one.id, one.task, False, one.encoded, 7), tiny_tokenizer())
+        prompt_ids({**row("t", True), "resolved": False}, tiny_tokenizer())
 
 
 @pytest.mark.parametrize(
@@ -133,7 +132,7 @@ def test_the_area_counts_pairs_in_order(rows):
     assert found is None if expected is None else found == pytest.approx(expected)
 
 
-@pytest.fixture(scope="module", params=["qwen3", "gemma3", "cohere2"])
+@pytest.fixture(scope="module", params=["qwen3", "cohere2"])
 def finished(request, tmp_path_factory):
     out = tmp_path_factory.mktemp(request.param)
     model, tokenizer = tiny_model(request.param), tiny_tokenizer()
@@ -159,18 +158,23 @@ def test_the_export_says_what_a_worker_needs(finished):
     facts = json.loads((out / "verifier.json").read_text())
     prefix, yes, no = verdict_ids(tokenizer)
     assert facts == {"version": 1, "yes": yes, "no": no, "prefix": "<judgement>", "prefixIds": prefix, "maxTokens": 2048}
-    assert (result["heldout"]["count"], result["heldout"]["yes"], result["heldout"]["tasks"]) == (6, 3, 6)
-    assert 0 <= result["heldout"]["brier"] <= 1
+    assert (result["count"], result["unscored"], result["yes"], result["tasks"]) == (6, 0, 3, 6)
+    assert 0 < result["brier"] < 1
 
 
-def test_equal_weights_are_exported_as_equal_bytes_that_name_no_file(tmp_path):
-    files = []
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        finish(tiny_model(), tiny_tokenizer(), [], tmp_path / name)
-        files.append((tmp_path / name / "verifier.onnx").read_bytes())
-    assert files[0] == files[1]
-    assert b".py" not in files[0]
+def test_equal_weights_are_exported_as_equal_bytes_that_name_no_file(finished, tmp_path):
+    out, model, tokenizer, *_ = finished
+    finish(model, tokenizer, [], tmp_path)
+    file = (tmp_path / "verifier.onnx").read_bytes()
+    assert file == (out / "verifier.onnx").read_bytes()
+    assert b".py" not in file
+
+
+def test_a_held_out_row_beyond_the_context_is_unscored(tmp_path, monkeypatch):
+    monkeypatch.setattr("trainer.verifier.MAX_PARAMETERS", 1000)
+    rows = [row("a", True), row("b", False, "x" * 3000)]
+    result = finish(tiny_model(), tiny_tokenizer(), rows, tmp_path)
+    assert (result["count"], result["unscored"], result["accuracy"] in (0.0, 1.0)) == (2, 1, True)
 
 
 def test_a_model_that_is_too_large_is_not_exported_and_says_why(tmp_path, monkeypatch):
@@ -178,4 +182,4 @@ def test_a_model_that_is_too_large_is_not_exported_and_says_why(tmp_path, monkey
     result = finish(tiny_model(), tiny_tokenizer(), [row("t", True)], tmp_path)
     assert "endpoint" in result["notExported"]
     assert not (tmp_path / "verifier.onnx").exists()
-    assert result["heldout"]["count"] == 1
+    assert result["count"] == 1
