@@ -112,8 +112,6 @@ async function runStage(
   const { store, signal } = deps;
   const folder = store.folder(input.stage);
   const work = path.join(folder, '.work');
-  const finished = path.join(work, 'done.json');
-  if (existsSync(finished)) return; // the attempt that did it could not say so any more
   await mkdir(work, { recursive: true });
   const spec = path.join(work, 'spec.json');
   const { device } = input;
@@ -137,7 +135,6 @@ async function runStage(
         },
       }),
     );
-    await writeSealed(finished, `${JSON.stringify(end.done)}\n`);
   } catch (error) {
     ending = error instanceof Error ? error.name : String(error);
     if (error instanceof Failure && !error.retryable) await forget(folder);
