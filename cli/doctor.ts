@@ -3,14 +3,18 @@
  * no server. A configured Temporal service is asked; without one, the CLI that starts a dev server has to be there.
  */
 import colors from 'picocolors';
+import { visibleDevices } from '../adapters/devices';
 import { freeMegabytes, MIN_FREE_MB } from '../adapters/disk';
 import type { SandboxAdapter } from '../adapters/sandbox/sandbox';
 import { configuredTarget, connect, plainTarget, type TemporalConnection } from '../adapters/temporal/connection';
 import { missingSearchAttributes } from '../adapters/temporal/search-attributes';
 import { findDevServer } from '../adapters/temporal/server';
 import { lookUpTool, requireTool } from '../adapters/tools';
+import { pythonPath } from '../adapters/trainer';
+import { env, PROJECT_ROOT } from '../config/env';
 import { pocketImages } from './docker-image';
 import { findPrerequisites } from './setup/prerequisites.cjs';
+import { describePython, pythonCurrent } from './setup/python.cjs';
 
 export interface Check {
   name: string;
@@ -64,6 +68,26 @@ async function checkSandboxes(adapters: readonly SandboxAdapter[]): Promise<Chec
     if (!reason) return { name, status: 'ok', found: 'works' };
     return { name, status: anyWorks ? 'warn' : 'missing', found: 'does not work', remedy: reason };
   });
+}
+
+/** Without it models are neither trained nor served; scripted policies and endpoints elsewhere work. */
+function checkTrainer(): Check[] {
+  const devices = visibleDevices();
+  const gpu: Check = {
+    name: 'GPU',
+    status: 'ok',
+    found: devices.length > 0 ? devices.join(', ') : 'none: the CPU is used',
+  };
+  const name = 'Trainer';
+  try {
+    const python = pythonPath();
+    if (env('ENTROPO_PYTHON') !== undefined) return [{ name, status: 'ok', found: `packages of ${python}` }, gpu];
+    if (pythonCurrent(PROJECT_ROOT)) return [{ name, status: 'ok', found: describePython(PROJECT_ROOT) }, gpu];
+    const remedy = 'Run `npm run setup` to install what trainer/requirements.txt pins.';
+    return [{ name, status: 'warn', found: 'packages are not those of the lock file', remedy }, gpu];
+  } catch (error) {
+    return [{ name, status: 'missing', found: 'no Python environment', remedy: messageOf(error) }, gpu];
+  }
 }
 
 /** Nothing to say where no engine answers: the sandbox line says it. */
@@ -150,7 +174,15 @@ export async function doctor({ home, runs, sandboxes, model }: DoctorInput): Pro
     checkImage(),
     checkTemporal(runs),
   ]);
-  return [...checkPrerequisites(), disk, ...opened, ...image, ...temporal, ...(model ? [await model()] : [])];
+  return [
+    ...checkPrerequisites(),
+    ...checkTrainer(),
+    disk,
+    ...opened,
+    ...image,
+    ...temporal,
+    ...(model ? [await model()] : []),
+  ];
 }
 
 const MARKS = { ok: colors.green('ok     '), warn: colors.yellow('warn   '), missing: colors.red('missing') };
