@@ -170,15 +170,15 @@ def swap_last_turn(
     `cutoff` tokens. Both rows have a trained token.
     """
     (tokens, trained), (other_tokens, other_trained) = row, other
-    at, (other_start, other_end) = _last_turn(trained)[0], _last_turn(other_trained)
+    at, (other_start, other_end) = last_turn(trained)[0], last_turn(other_trained)
     turn = other_tokens[other_start:other_end]
     swapped = np.concatenate([tokens[:at], turn])[:cutoff]
     mask = np.concatenate([trained[:at], np.ones(len(turn), dtype=np.uint8)])[:cutoff]
     return swapped, mask
 
 
-def _last_turn(trained: np.ndarray) -> tuple[int, int]:
-    """First and one past the last token of the last run of trained tokens."""
+def last_turn(trained: np.ndarray) -> tuple[int, int]:
+    """Bounds of the last reply of a row with a trained token: first and one past the last token of the last run of trained tokens."""
     last = int(np.flatnonzero(trained)[-1])
     gaps = np.flatnonzero(trained[:last] == 0)
     return (int(gaps[-1]) + 1 if len(gaps) else 0), last + 1

@@ -77,15 +77,6 @@ def load_checkpoint(
     return json.loads((checkpoint / "state.json").read_text())
 
 
-def replace_folder(beside: Path, final: Path) -> None:
-    """Moves a finished folder to its place, durably; what a killed run left there goes first."""
-    sync_folder(beside)
-    if final.exists():
-        shutil.rmtree(final)
-    os.replace(beside, final)
-    _sync(final.parent)
-
-
 def write_durably(path: Path, text: str) -> None:
     """The file is there whole or not at all."""
     beside = path.with_name(f".{path.name}.new")

@@ -1,13 +1,12 @@
 """A checkpoint counts when it is complete; a torn one never does."""
 
-import json
 import resource
 from pathlib import Path
 
 import pytest
 import torch
 
-from trainer.checkpoints import KEPT, load_checkpoint, newest_checkpoint, replace_folder, save_checkpoint
+from trainer.checkpoints import KEPT, load_checkpoint, newest_checkpoint, save_checkpoint
 
 
 def trained(seed: int) -> tuple[dict[str, torch.Tensor], torch.optim.Optimizer]:
@@ -76,12 +75,3 @@ def test_weights_of_another_model_are_refused(tmp_path: Path):
     save_checkpoint(tmp_path, 5, weights | {"adapter": torch.zeros(2)}, optimizer, {})
     with pytest.raises(ValueError, match="adapter"):
         load_checkpoint(newest_checkpoint(tmp_path), *trained(1))
-
-
-def test_a_folder_takes_the_place_of_what_a_killed_run_left(tmp_path: Path):
-    for name in ("beside", "model"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "config.json").write_text(json.dumps(name))
-    replace_folder(tmp_path / "beside", tmp_path / "model")
-    assert json.loads((tmp_path / "model" / "config.json").read_text()) == "beside"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
