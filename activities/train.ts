@@ -110,6 +110,7 @@ async function runStage(
   prepare: () => Promise<Record<string, unknown>>,
 ): Promise<void> {
   const { store, signal } = deps;
+  signal.throwIfAborted();
   const folder = store.folder(input.stage);
   const work = path.join(folder, '.work');
   await mkdir(work, { recursive: true });
