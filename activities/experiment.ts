@@ -122,9 +122,9 @@ export function createExperimentActivities(store: StageStore, client: Client) {
           const message = rootCause(error.cause) ?? error.message;
           // Its last holder left while we joined: the next attempt starts it anew.
           const left = error.cause instanceof ApplicationFailure && error.cause.type === 'StageLeft';
-          throw left
-            ? ApplicationFailure.retryable(message, 'StageLeft')
-            : ApplicationFailure.nonRetryable(message, 'StageFailed');
+          if (left) throw ApplicationFailure.retryable(message, 'StageLeft');
+          await writeSealed(path.join(store.folder(stage), 'failure.json'), `${JSON.stringify({ message })}\n`);
+          throw ApplicationFailure.nonRetryable(message, 'StageFailed');
         }
         throw error;
       } finally {

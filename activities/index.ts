@@ -101,7 +101,7 @@ function createControlActivities(store: StageStore, client: Client) {
       );
       const plan: Plan = { experiment: id, title: stage.config.config.title, stages: [...inputs, stage] };
       await writeReport(
-        await buildReport({ plan: reportPlan(plan), storeFolder: store.root }),
+        await buildReport({ plan: reportPlan(plan), storeFolder: store.root, sealed: true }),
         store.folder(id),
         store.root,
       );

@@ -23,7 +23,7 @@ export const STAGE_KINDS = {
   /** Verifier scores of evaluated rollouts. */
   verify: 1,
   select: 1,
-  report: 1,
+  report: 2,
 } as const;
 
 export type StageKind = keyof typeof STAGE_KINDS;

@@ -1,13 +1,7 @@
 /** Reads a train stage, and of preference data only numbers: conversations themselves are never opened here. */
 import type { Stage } from '../../core/plan';
 import type { PreferencePair } from '../../core/preference';
-import type {
-  CurvePoint,
-  ReferenceData,
-  ReferenceRecord,
-  TrainingData,
-  TrainSummary,
-} from '../../core/report';
+import type { CurvePoint, ReferenceData, ReferenceRecord, TrainingData, TrainSummary } from '../../core/report';
 import type { SealedStage } from './sealed-stage';
 
 const CURVE_POINTS = 100;

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { ExperimentConfig } from '../../config/schema';
-import { type Stage, type StageConfigs } from '../../core/plan';
+import type { Stage, StageConfigs } from '../../core/plan';
 import { seedFor } from '../../core/random';
 import type {
   ArmData,
@@ -172,12 +172,14 @@ class Reader {
   private async readTime({ name, id }: Stage): Promise<StageTime> {
     const file = path.join(this.storeFolder, id, 'timing.jsonl');
     const lines = existsSync(file) ? (await readFile(file, 'utf8')).split('\n').slice(0, -1) : [];
-    const events = lines.map((line) => JSON.parse(line) as { event: string; at: string });
+    const events = lines.map((line) => JSON.parse(line) as { event: string; at: string; peakMemoryMb?: number | null });
     const opened = events.filter(({ event }) => event === 'opened').map(({ at }) => Date.parse(at));
     const sealed = events.filter(({ event }) => event === 'sealed').map(({ at }) => Date.parse(at));
     const known = opened.length > 0 && sealed.length > 0;
     const seconds = known ? (Math.min(...sealed) - Math.min(...opened)) / 1000 : null;
-    return { name, stage: id, seconds, openings: opened.length };
+    const peaks = events.map(({ peakMemoryMb }) => peakMemoryMb).filter((peak) => typeof peak === 'number');
+    const peakMemoryMb = peaks.length > 0 ? Math.round(Math.max(...peaks)) : null;
+    return { name, stage: id, seconds, openings: opened.length, peakMemoryMb };
   }
 }
 

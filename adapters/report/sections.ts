@@ -27,7 +27,7 @@ import {
   tasksTable,
   verifierTable,
 } from './tables';
-import { lengthCharts, trainingCharts } from './training-charts';
+import { calibrationCharts, lengthCharts, trainingCharts } from './training-charts';
 import {
   lengthTable,
   modelsTable,
@@ -111,7 +111,11 @@ function answers(report: Report): Block[] {
           },
         ];
   return [
-    ...report.answers.flatMap((answer): Block[] => [{ heading: answer.title }, { text: answer.text }, ...claims(answer)]),
+    ...report.answers.flatMap((answer): Block[] => [
+      { heading: answer.title },
+      { text: answer.text },
+      ...claims(answer),
+    ]),
     { hint: claimsNote(report) },
   ];
 }
@@ -125,13 +129,15 @@ function resolved(report: Report, own: readonly Arm[], library: ReadonlySet<stri
       ? []
       : [
           { caption: 'pass@k of all arms', svg: armsChart(own, null, 'arms-pass') },
-          ...(best === undefined
-            ? []
-            : [{ caption: `Best@k by ${best}`, svg: armsChart(own, best, 'arms-best') }]),
+          ...(best === undefined ? [] : [{ caption: `Best@k by ${best}`, svg: armsChart(own, best, 'arms-best') }]),
         ];
   const selected = intervals('selectors', 'Selected against a random one of the same candidates', selectorRows(own));
   const gains = intervals('gains', 'Gain of selection, paired by task', gainRows(own));
-  const differences = intervals('differences', 'Arms that the questions compare, paired by task', comparisonRows(asked));
+  const differences = intervals(
+    'differences',
+    'Arms that the questions compare, paired by task',
+    comparisonRows(asked),
+  );
   const blocks: Block[] = [
     { table: methodTable(report, (arm) => !library.has(arm)) },
     { hint: 'Every number links to the sealed file that it was made from.' },
@@ -205,7 +211,7 @@ function training({ trainings }: Report): Block[] {
       ? [
           { heading: 'Is the entropy term more than a length term?' },
           {
-            text: 'Before the first update the entropy term moves the logit of a pair by (α − β)·Δlog π_ref. Where a line in the difference of lengths explains nearly all of it, what the term adds is a preference for one length over the other, and a gain of the entropy arm is no evidence for exploration.',
+            text: 'Before the first update the entropy term moves the logit of a pair by (α − β)·Δlog π_ref. Where a line in the difference of lengths explains nearly all of it, the term acts on these pairs as a preference for one length over the other, and a gain of the entropy arm alone does not show more exploration.',
           },
           { table: length },
           ...charts(lengthCharts(trainings)),
@@ -217,6 +223,7 @@ function training({ trainings }: Report): Block[] {
 function verifier(report: Report): Block[] {
   return [
     ...table(verifierTable(report), 'On tasks set aside from its training'),
+    ...charts(calibrationCharts(report.trainings)),
     ...table(judgedTable(report.arms), 'On the candidates of each arm'),
     ...(report.arms.some((arm) => arm.verifier !== null)
       ? [{ hint: 'The hidden tests enter this table only: no selector sees them.' }]

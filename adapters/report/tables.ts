@@ -125,11 +125,12 @@ export function verifierTable({ trainings }: Report): Table | null {
   const verifiers = trainings.filter(({ heldout }) => heldout !== null);
   if (verifiers.length === 0) return null;
   return {
-    head: ['held-out rollouts', 'of them resolved', 'AUC', 'accuracy', 'Brier score'],
+    head: ['held-out rollouts', 'unscored', 'of them resolved', 'AUC', 'accuracy', 'Brier score'],
     rows: verifiers.map(({ name, heldout, source }) => ({
       name,
       cells: [
-        plain(heldout!.count, 0, source),
+        { ...plain(heldout!.count, 0, source), detail: `of ${plural(heldout!.tasks, 'task')}` },
+        plain(heldout!.unscored, 0, source),
         plain(heldout!.yes, 0, source),
         plain(heldout!.auc, 3, source),
         share(heldout!.accuracy, source),

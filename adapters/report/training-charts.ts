@@ -114,3 +114,39 @@ export function lengthCharts(trainings: readonly Training[]): Chart[] {
     return [{ caption: `Pairs under the reference (${name} and those on the same data)`, svg }];
   });
 }
+
+/** Share resolved against mean probability of a verifier's bins; on the dashed line it means what it says. */
+export function calibrationCharts(trainings: readonly Training[]): Chart[] {
+  return trainings.flatMap(({ name, heldout }, index) => {
+    if (!heldout || heldout.calibration.length === 0) return [];
+    const percent = (share: number) => Math.round(share * 1000) / 10;
+    const svg = drawChart({
+      id: `calibration-${index}`,
+      label: `Calibration of ${name}`,
+      width: 460,
+      height: 270,
+      option: {
+        grid: { left: 62, right: 14, top: 12, bottom: 46 },
+        xAxis: valueAxis('probability given (%)', 26, { min: 0, max: 100, splitLine: { show: false } }),
+        yAxis: valueAxis('resolved (%)', 44, { min: 0, max: 100 }),
+        series: [
+          {
+            type: 'line',
+            data: [0, 100].map((end) => [end, end]),
+            symbol: 'none',
+            lineStyle: { type: 'dashed', color: QUIET, width: 1.5 },
+          },
+          {
+            type: 'line',
+            data: heldout.calibration.map(({ predicted, observed }) => [percent(predicted), percent(observed)]),
+            symbol: 'circle',
+            symbolSize: 6,
+            color: colour(0),
+            lineStyle: { color: colour(0), width: 2 },
+          },
+        ],
+      },
+    });
+    return [{ caption: `Calibration of ${name} on tasks set aside`, svg }];
+  });
+}

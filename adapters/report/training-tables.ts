@@ -30,7 +30,15 @@ export function preferenceTable(trainings: readonly Training[]): Table | null {
   const shown = trainings.filter(({ beta }) => beta !== null);
   if (shown.length === 0) return null;
   return {
-    head: ['α', 'β', 'margin at the end', 'rows with margin above 0', 'entropy: reference', 'at the start', 'at the end'],
+    head: [
+      'α',
+      'β',
+      'margin at the end',
+      'rows with margin above 0',
+      'entropy: reference',
+      'at the start',
+      'at the end',
+    ],
     rows: shown.map(({ name, alpha, beta, curve, referenceEntropy, source }) => {
       const [first, last] = [curve[0], curve.at(-1)];
       return {
@@ -100,13 +108,16 @@ export function stagesTable({ stages, times }: Report): Table {
     head: ['sealed folder', ...(times ? ['time'] : []), 'tokens sampled', 'tokens trained', 'counts'],
     rows: stages.map(({ name, id, counts, tokensSampled, tokensTrained }) => {
       const time = timeOf.get(name);
-      const again = time && time.openings > 1 ? { detail: `opened ${time.openings} times` } : {};
+      const beside = [
+        ...(time && time.openings > 1 ? [`opened ${time.openings} times`] : []),
+        ...(time?.peakMemoryMb ? [`${time.peakMemoryMb.toLocaleString('en-US')} MB at most`] : []),
+      ].join('; ');
       const took = time && time.seconds !== null ? clockText(time.seconds) : '–';
       return {
         name,
         cells: [
           { text: id, ...(counts ? { source: [`${id}/manifest.json`] } : {}) },
-          ...(times ? [{ text: took, ...again }] : []),
+          ...(times ? [{ text: took, ...(beside && { detail: beside }) }] : []),
           plain(tokensSampled),
           plain(tokensTrained),
           counts ? { text: countsText(counts) } : { text: 'not sealed: in no figure', tone: 'quiet' as const },

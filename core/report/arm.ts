@@ -92,7 +92,10 @@ export function armOf(data: ArmData, interval: Interval): ComputedArm {
       name: selector,
       stages: made.map(({ selection }) => selection.stage),
       rule: made[0]!.selection.rule,
-      bestAtK: curve((k) => best.map((lists) => lists.map((list) => list[Math.min(k, list.length) - 1] ?? null)), source),
+      bestAtK: curve(
+        (k) => best.map((lists) => lists.map((list) => list[Math.min(k, list.length) - 1] ?? null)),
+        source,
+      ),
       selections: made.flatMap(({ repeat, selection }) => selectionRows(repeat, selection)),
     };
   };

@@ -47,14 +47,23 @@ export function answersOf(
   });
   const asked = [...new Set(relations.map(({ question }) => question))].map((question) => {
     const found = comparisons.filter((comparison) => comparison.question === question && own.has(comparison.first));
-    if (found.length > 0) return answer(question, found.flatMap((entry) => between(entry, own)));
+    if (found.length > 0)
+      return answer(
+        question,
+        found.flatMap((entry) => between(entry, own)),
+      );
     const missing = relations.filter((relation) => relation.question === question);
     const names = missing.map(({ first, second }) => `${second} over ${first}`).join(', ');
     return { question, title: TITLES[question], text: `Not run: ${names}.`, claims: [] };
   });
   const unrelated = comparisons.filter(({ first, second }) => own.has(first) && own.has(second));
   if (relations.length === 0 && unrelated.length > 0) {
-    asked.push(answer('arms', unrelated.flatMap((entry) => between(entry, own))));
+    asked.push(
+      answer(
+        'arms',
+        unrelated.flatMap((entry) => between(entry, own)),
+      ),
+    );
   }
   const selecting = [...own.values()].filter(({ results }) => results.selected.length > 0);
   if (selecting.length > 0) asked.push(answer('selection', selecting.flatMap(gains), headroom(selecting)));
@@ -62,7 +71,10 @@ export function answersOf(
 }
 
 /** pass@1, pass@N and the choice of the first selector. */
-function between({ first, second, passAt1, passAtN, selected, differs }: Comparison, own: Map<string, Arm>): Difference[] {
+function between(
+  { first, second, passAt1, passAtN, selected, differs }: Comparison,
+  own: Map<string, Arm>,
+): Difference[] {
   const samples = own.get(second)!.samples;
   const common = {
     between: `${second} over ${first}`,
@@ -70,7 +82,13 @@ function between({ first, second, passAt1, passAtN, selected, differs }: Compari
     note: differs.length > 0 ? ` They also differ in ${differs.join(', ')}.` : '',
   };
   return [
-    { ...common, measure: 'pass@1', first: `one of ${first}`, second: `a single rollout of ${second}`, figure: passAt1 },
+    {
+      ...common,
+      measure: 'pass@1',
+      first: `one of ${first}`,
+      second: `a single rollout of ${second}`,
+      figure: passAt1,
+    },
     {
       ...common,
       measure: `pass@${samples}`,

@@ -6,7 +6,7 @@ import type { Stage } from '../plan';
 import type { ScoreRecord, SelectionRecord } from '../selection';
 import type { RolloutSummary } from '../trajectory';
 import type { TrajectoryFacts } from './facts';
-import type { CurvePoint } from './training-types';
+import type { CurvePoint, Heldout } from './training-types';
 import type { StageTime } from './types';
 
 /** A line of `failures.jsonl`: a rollout that is unknown. */
@@ -82,7 +82,7 @@ export interface TrainSummary {
   updates?: number;
   finalLoss?: number;
   saturated?: number;
-  heldout?: { count: number; auc?: number | null; accuracy?: number | null; brier?: number | null; yes?: number | null };
+  heldout?: Heldout;
 }
 
 /** A line of `reference.jsonl`: sums over the trained tokens of a conversation, nats. */
@@ -110,7 +110,7 @@ export interface TrainingData {
   stage: Stage;
   summary: TrainSummary;
   curve: CurvePoint[];
-  /** Pairs or labels in its data, from the manifest of the pairs stage. */
+  /** Null where it learns from something else. */
   reference: ReferenceData | null;
 }
 

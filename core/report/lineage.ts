@@ -103,10 +103,13 @@ function withoutEntropy(stage: Stage, other: Stage): boolean {
 function differences(a: Stage, b: Stage): string[] {
   const flat = (stage: Stage): Record<string, unknown> => {
     const { method, ...rest } = trainConfig(stage);
-    const { type: _, entropyRatio: __, alpha: ___, form: ____, ...common } = method as Partial<
-      Record<'entropyRatio' | 'alpha' | 'form', unknown>
-    > &
-      MethodConfig;
+    const {
+      type: _,
+      entropyRatio: __,
+      alpha: ___,
+      form: ____,
+      ...common
+    } = method as Partial<Record<'entropyRatio' | 'alpha' | 'form', unknown>> & MethodConfig;
     return { ...rest, ...common };
   };
   const [left, right] = [flat(a), flat(b)];

@@ -73,15 +73,20 @@ export interface LengthFit extends Sourced {
   points: { tokens: number; logProb: number }[];
 }
 
-/** On tasks set aside. Shares in [0, 1]. */
+/** The verifier on tasks set aside, as its training program measured it (trainer/verifier.py). Shares in [0, 1]. */
 export interface Heldout {
+  tasks: number;
+  /** Rollouts; `unscored` of them without a verdict, `yes` of them resolved. */
   count: number;
+  unscored: number;
+  yes: number;
   auc: number | null;
+  /** Share right at one half. */
   accuracy: number | null;
   /** Mean squared error of the probability; 0 is perfect, 0.25 is what always saying one half gives. */
   brier: number | null;
-  /** How many of `count` are resolved. */
-  yes: number | null;
+  /** Ten bins of the probability, without the empty ones: mean probability and share resolved. */
+  calibration: { from: number; to: number; count: number; predicted: number; observed: number }[];
 }
 
 /** Weights: every stage with a folder `model/`. */

@@ -61,7 +61,10 @@ function warningsOf(method: MethodConfig, saturated: number | null): string[] {
   ];
 }
 
-function lengthFit(reference: NonNullable<TrainingData['reference']>, weights: { alpha: number; beta: number }): LengthFit {
+function lengthFit(
+  reference: NonNullable<TrainingData['reference']>,
+  weights: { alpha: number; beta: number },
+): LengthFit {
   const { differences, missing, stage, pairsStage } = reference;
   const fit = linearFit(differences.map(({ tokens, logProb }) => ({ x: tokens, y: logProb })));
   const shifts = differences.map(({ logProb }) => (weights.alpha - weights.beta) * logProb);
@@ -81,10 +84,18 @@ function lengthFit(reference: NonNullable<TrainingData['reference']>, weights: {
   };
 }
 
-function heldoutOf(found: TrainingData['summary']['heldout']): Heldout | null {
+function heldoutOf(found: Heldout | undefined): Heldout | null {
   if (!found) return null;
-  const { count, auc, accuracy, brier, yes } = found;
-  return { count, auc: round(auc), accuracy: round(accuracy), brier: round(brier), yes: round(yes) };
+  const { tasks, count, unscored, yes, auc, accuracy, brier, calibration } = found;
+  return {
+    ...{ tasks, count, unscored, yes },
+    ...{ auc: round(auc), accuracy: round(accuracy), brier: round(brier) },
+    calibration: calibration.map(({ predicted, observed, ...bin }) => ({
+      ...bin,
+      predicted: round(predicted)!,
+      observed: round(observed)!,
+    })),
+  };
 }
 
 function roundedPoint({ from, to, loss, margin, saturated, accuracy, entropy }: CurvePoint): CurvePoint {

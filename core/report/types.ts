@@ -17,7 +17,7 @@ export type Figure = Estimate & Sourced;
 export type Measure = Figure & {
   /** Null where the arm has one repeat. */
   repeats: Spread | null;
-}
+};
 export interface Spread {
   /** The figure of each repeat alone. */
   values: (number | null)[];
@@ -77,6 +77,8 @@ export interface StageTime {
   seconds: number | null;
   /** Above 1: it was taken up again after a failure or a kill. */
   openings: number;
+  /** Of a training program, as it measured itself; null where none ran or it could not. */
+  peakMemoryMb: number | null;
 }
 
 export interface Unfinished {

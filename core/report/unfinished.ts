@@ -10,7 +10,10 @@ export function unfinishedOf(stages: readonly StageData[]): Unfinished[] {
     if (failure !== null) return [{ ...facts, state: 'failed', message: failure }];
     const inputs = [...new Set(Object.values(stage.inputs))].map((id) => byId.get(id));
     const missing = inputs.filter((input) => input !== undefined && input.manifest === null);
-    if (missing.length === 0) return [{ ...facts, state: 'not run', message: 'its inputs are there; start the experiment again' }];
-    return [{ ...facts, state: 'blocked', message: `waits for ${missing.map((input) => input!.stage.name).join(', ')}` }];
+    if (missing.length === 0)
+      return [{ ...facts, state: 'not run', message: 'its inputs are there; start the experiment again' }];
+    return [
+      { ...facts, state: 'blocked', message: `waits for ${missing.map((input) => input!.stage.name).join(', ')}` },
+    ];
   });
 }

@@ -9,7 +9,10 @@ export function armVerifier(repeats: readonly RepeatData[]): ArmVerifier | null 
   const judged = repeats.filter(({ verdicts }) => verdicts !== null);
   if (judged.length === 0) return null;
   const rows = judged.flatMap(({ rollouts, verdicts }) =>
-    rollouts.map(({ id, resolved }) => ({ score: verdicts!.records.get(id)?.verifierScore ?? null, positive: resolved })),
+    rollouts.map(({ id, resolved }) => ({
+      score: verdicts!.records.get(id)?.verifierScore ?? null,
+      positive: resolved,
+    })),
   );
   const scored = rows.flatMap(({ score, positive }) => (score === null ? [] : [{ score, positive }]));
   return {

@@ -78,7 +78,16 @@ test('hostile texts stay texts, in the page and in the tables', async () => {
   const { html, md } = await files(path.join(home, 'runs/c'));
   expect(html).not.toMatch(/<script|<img|onerror=a/);
   expect(html).toContain('&lt;script&gt;');
-  expect(md).not.toMatch(/<script|<img|[^\\]\[a\]\(javascript/);
+  const [fence] = /^```+yaml$[^]*?^```+$/m.exec(md)!;
+  expect(fence).toContain('title:');
+  expect(md.replace(fence, '')).not.toMatch(/<script|<img|[^\\]\[a\]\(javascript/);
+});
+
+test('a text that holds a fence does not end the configuration’s', async () => {
+  const other = { ...report, config: { ...report.config, title: 'x\n```\n# free' } };
+  await writeReport(other, path.join(home, 'runs/e'), experiment.storeFolder);
+  const md = await readFile(path.join(home, 'runs/e/report.md'), 'utf8');
+  expect(md).toMatch(/^````yaml$[^]*^ *```$[^]*^````$/m);
 });
 
 test('a text in a chart is escaped', () => {
@@ -103,7 +112,7 @@ test('the page needs no script and no network, and its ids are unique', async ()
 });
 
 test('an infrastructure failure is unknown: in no share, and counted', () => {
-  const arm = report.arms.find(({ name }) => name === 'search-8')!;
+  const arm = report.arms.find(({ name }) => name === 'sft')!;
   expect(arm.failures).toEqual({ SandboxLost: 1 });
   expect(arm.rollouts).toBe(12 * 8 - 1);
   expect(arm.results.passAt1.tasks).toBe(12);
@@ -124,19 +133,19 @@ test('curves begin at a random one of N and end at what was selected', () => {
 test('library tasks stand apart and support no claim', () => {
   const library = report.arms.find(({ name }) => name === 'library')!;
   expect(library.library).toBe(true);
-  expect(report.claims.filter(({ text }) => text.includes('library'))).toEqual([]);
+  const texts = report.answers.flatMap(({ text, claims }) => [text, ...claims.map((claim) => claim.text)]);
+  expect(texts.length).toBeGreaterThan(10);
+  expect(texts.filter((text) => text.includes('library'))).toEqual([]);
 });
 
 test('the predictions file holds the chosen patch of every task, under one model name', async () => {
-  const stage = stageOf('select:search-8:entropo');
+  const stage = stageOf('select:sft:entropo');
   const selections = await lines(stage, 'selections.jsonl');
   const file = path.join(experiment.storeFolder, stage, 'predictions.json');
   const predictions = JSON.parse(await readFile(file, 'utf8')) as Record<string, string>[];
   expect(predictions.map(({ instance_id }) => instance_id)).toEqual(selections.map(({ task }) => task));
-  expect(new Set(predictions.map(({ model_name_or_path }) => model_name_or_path))).toEqual(
-    new Set(['search-8+entropo']),
-  );
-  const evaluate = await SealedStage.open(path.join(experiment.storeFolder, stageOf('evaluate:search-8')));
+  expect(new Set(predictions.map(({ model_name_or_path }) => model_name_or_path))).toEqual(new Set(['sft+entropo']));
+  const evaluate = await SealedStage.open(path.join(experiment.storeFolder, stageOf('evaluate:sft')));
   const { task, chosen } = selections[3]!;
   const { patch } = await evaluate.trajectory(task, Number(/\d+$/.exec(chosen!)![0]));
   expect(predictions[3]!.model_patch).toBe(patch);
@@ -146,7 +155,7 @@ test('selections do not change when hidden grades do', async () => {
   const other = await mkdtemp(path.join(tmpdir(), 'report-grades-'));
   try {
     const { plan, storeFolder } = await sealExperiment(other, { tasks: 3, samples: 4 });
-    const select = plan.stages.find(({ name }) => name === 'select:search-8:entropo')!;
+    const select = plan.stages.find(({ name }) => name === 'select:sft:entropo')!;
     const before = await readFile(path.join(storeFolder, select.id, 'selections.jsonl'), 'utf8');
     const results = path.join(storeFolder, select.inputs.rollouts!, 'results.jsonl');
     const flipped = (await readFile(results, 'utf8')).replaceAll(
@@ -161,7 +170,7 @@ test('selections do not change when hidden grades do', async () => {
       evaluateFolder: path.dirname(results),
       scoreFolder: path.join(storeFolder, select.inputs.scores!),
       selector,
-      armName: 'search-8',
+      armName: 'sft',
       outFolder: path.join(other, 'again'),
     });
     expect(await readFile(path.join(other, 'again/selections.jsonl'), 'utf8')).toBe(before);
@@ -181,9 +190,10 @@ describe('a broken store', () => {
 
   const folderOf = (name: string) =>
     path.join(broken.storeFolder, broken.plan.stages.find((stage) => stage.name === name)!.id);
+  const unseal = (name: string) => rm(path.join(folderOf(name), 'manifest.json'));
 
   test('a changed sealed file is refused with its path and both hashes', async () => {
-    const file = path.join(folderOf('evaluate:search-2'), 'results.jsonl');
+    const file = path.join(folderOf('evaluate:sft'), 'results.jsonl');
     await writeFile(file, (await readFile(file, 'utf8')).replace('"steps":', '"steps" :'));
     await expect(buildReport(broken)).rejects.toMatchObject({
       name: 'ArtifactCorrupt',
@@ -191,13 +201,52 @@ describe('a broken store', () => {
     });
   });
 
-  test('a stage that is not sealed is listed and enters no figure', async () => {
-    await rm(path.join(folderOf('evaluate:search-2'), 'manifest.json'));
+  test.each(['summary.json', 'metrics.jsonl'])('so is a changed %s of a training', async (name) => {
+    const file = path.join(folderOf('train:dpo'), name);
+    await writeFile(file, (await readFile(file, 'utf8')).replace(':', ' :'));
+    await expect(buildReport(broken)).rejects.toMatchObject({ name: 'ArtifactCorrupt' });
+  });
+
+  test('a failed stage is named with what it said, its descendants as blocked, and the rest is reported', async () => {
+    const lost = ['train:dpo', 'evaluate:dpo', 'score:dpo', 'verify:dpo', 'select:dpo:entropo', 'select:dpo:eb'];
+    for (const name of lost) await unseal(name);
+    const message = `TrainerDiverged: update 7 <b>${HOSTILE}</b>`;
+    await writeFile(path.join(folderOf('train:dpo'), 'failure.json'), JSON.stringify({ message }));
+
     const partial = await buildReport(broken);
-    expect(partial.arms.map(({ name }) => name)).toEqual(['search-8', 'search-32', 'library']);
-    expect(partial.stages.find(({ name }) => name === 'evaluate:search-2')!.counts).toBeNull();
+    expect(partial.unfinished.map(({ name, state, message: why }) => [name, state, why])).toEqual([
+      ['train:dpo', 'failed', message],
+      ['evaluate:dpo', 'blocked', 'waits for train:dpo'],
+      ['score:dpo', 'blocked', 'waits for evaluate:dpo'],
+      ['verify:dpo', 'blocked', 'waits for evaluate:dpo'],
+      ['select:dpo:entropo', 'blocked', 'waits for evaluate:dpo, score:dpo, verify:dpo'],
+      ['select:dpo:eb', 'blocked', 'waits for evaluate:dpo, score:dpo, verify:dpo'],
+    ]);
+    expect(partial.arms.map(({ name }) => name)).toEqual(['origin', 'sft', 'entropo-dpo', 'search-8', 'library']);
+    expect(partial.methods.map(({ arm, repeats }) => [arm, repeats.sealed])).toContainEqual(['dpo', 0]);
+    expect(partial.trainings.map(({ name }) => name)).toEqual(['sft', 'entropo-dpo', 'judge']);
+    expect(partial.answers.find(({ question }) => question === 'entropy')!.text).toBe('Not run: entropo-dpo over dpo.');
+
     await writeReport(partial, path.join(other, 'runs/x'), broken.storeFolder);
-    expect(await readFile(path.join(other, 'runs/x/report.html'), 'utf8')).toContain('not sealed: in no figure');
+    const [html, md] = await Promise.all(
+      ['html', 'md'].map((kind) => readFile(path.join(other, `runs/x/report.${kind}`), 'utf8')),
+    );
+    for (const page of [html!, md!]) {
+      expect(page).toContain('train:dpo failed: TrainerDiverged: update 7 &lt;b&gt;');
+      expect(page).toContain('6 stages of ');
+      expect(page).toContain('not run');
+      expect(page).toContain('not sealed: in no figure');
+      expect(page).not.toContain('<script');
+    }
+  });
+
+  test('nothing sealed at all is a report of what did not run', async () => {
+    await rm(broken.storeFolder, { recursive: true });
+    const empty = await buildReport(broken);
+    expect(empty.unfinished).toHaveLength(empty.stages.length);
+    expect(empty.unfinished[0]).toMatchObject({ name: 'tasks:train', state: 'not run' });
+    await writeReport(empty, path.join(other, 'runs/x'), broken.storeFolder);
+    expect(await readFile(path.join(other, 'runs/x/report.md'), 'utf8')).toContain('not run');
   });
 });
 

@@ -2,12 +2,15 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import {
+  areaUnderCurve,
   averageTies,
   bestAtK,
   bootstrap,
   countBy,
+  deviation,
   distinctShare,
   entropy,
+  linearFit,
   mean,
   pairedDifferences,
   passAtK,
@@ -193,5 +196,58 @@ describe('diversity', () => {
       ['a', 1],
       ['b', 2],
     ]);
+  });
+});
+
+describe('area under the ROC curve', () => {
+  const of = (...pairs: [number, 0 | 1][]) =>
+    areaUnderCurve(pairs.map(([score, positive]) => ({ score, positive: positive === 1 })));
+
+  test.each([
+    ['perfect', of([0.1, 0], [0.2, 0], [0.8, 1]), 1],
+    ['reversed', of([0.9, 0], [0.2, 1]), 0],
+    ['all equal', of([0.5, 0], [0.5, 1], [0.5, 1]), 0.5],
+    ['one of two pairs in order', of([0.4, 0], [0.3, 1], [0.6, 1]), 0.5],
+    ['one class only', of([0.4, 1]), null],
+    ['nothing', of(), null],
+  ])('%s', (_, found, expected) => {
+    expect(found).toBe(expected);
+  });
+
+  test('is the share of positive and negative pairs in order, ties counting one half', () => {
+    const row = fc.record({ score: fc.constantFrom(0, 0.25, 0.5, 1), positive: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(row, { maxLength: 12 }), (rows) => {
+        const positives = rows.filter(({ positive }) => positive);
+        const negatives = rows.filter(({ positive }) => !positive);
+        const wins = positives.flatMap((a) =>
+          negatives.map((b) => (a.score > b.score ? 1 : a.score === b.score ? 0.5 : 0)),
+        );
+        const expected: unknown = wins.length === 0 ? null : expect.closeTo(mean(wins)!, 12);
+        expect(areaUnderCurve(rows)).toEqual(expected);
+      }),
+    );
+  });
+});
+
+describe('spread and line', () => {
+  test('the standard deviation divides by n - 1 and needs two values', () => {
+    expect(deviation([1, 2, 3, 4])).toBeCloseTo(Math.sqrt(5 / 3), 12);
+    expect(deviation([7])).toBeNull();
+  });
+
+  test('a line is found again, with its share of the variance', () => {
+    const exact = linearFit([1, 2, 5, 9].map((x) => ({ x, y: 4 - 3 * x })));
+    expect(exact.slope).toBeCloseTo(-3, 12);
+    expect(exact.intercept).toBeCloseTo(4, 12);
+    expect(exact.r2).toBeCloseTo(1, 12);
+    // Residuals ±1 at x = ±1: slope and intercept stay 0 and 0, nothing is explained.
+    const none = linearFit([-1, -1, 1, 1].map((x, i) => ({ x, y: i % 2 === 0 ? 1 : -1 })));
+    expect(none).toEqual({ slope: 0, intercept: 0, r2: 0 });
+  });
+
+  test('equal lengths have no line', () => {
+    expect(linearFit([1, 2].map((y) => ({ x: 3, y })))).toEqual({ slope: null, intercept: null, r2: null });
+    expect(linearFit([])).toEqual({ slope: null, intercept: null, r2: null });
   });
 });

@@ -1,4 +1,5 @@
-import { type ArmData, computeReport, type ReportData, type TasksData } from '../../core/report';
+import { resolveConfig } from '../../config/load';
+import { type ArmData, computeReport, type RepeatData, type ReportData, type TasksData } from '../../core/report';
 import { trajectoryFacts } from '../../core/report/facts';
 import { candidateOf, type ScoreRecord, selectCandidate } from '../../core/selection';
 import type { SelectorConfig } from '../../config/schema';
@@ -16,8 +17,8 @@ function tasksData(count: number, dataset = 'pocket'): TasksData {
 }
 
 /** One task's rollouts by their grades: `1` resolves and passes its visible tests, `0` does neither, `x` is unknown. */
-function armData(name: string, tasks: TasksData, grades: readonly string[]): ArmData {
-  const stage = `evaluate-${name}`;
+function repeatData(name: string, tasks: TasksData, grades: readonly string[], repeat = 1): RepeatData {
+  const stage = repeat === 1 ? `evaluate-${name}` : `evaluate-${name}-${repeat}`;
   const at = (id: string, sample: number) => `${stage}/${id}/r0${sample}`;
   const all = tasks.tasks.flatMap(({ id }, task) =>
     grades[task]!.split('').map((grade, sample) => ({ id, sample, grade })),
@@ -53,27 +54,31 @@ function armData(name: string, tasks: TasksData, grades: readonly string[]): Arm
   });
   const selections = [{ name: 'eb', stage: `select-${name}`, rule: EB, records }];
   return {
-    name,
-    stage,
-    tasks,
-    rollouts,
-    failures,
+    ...{ name, stage, tasks, repeat, rollouts, failures, selections },
     facts: new Map(),
     scores: { stage: `score-${name}`, records: scores },
-    selections,
+    verdicts: null,
   };
+}
+
+/** One list of grades a repeat. */
+function armData(name: string, tasks: TasksData, ...grades: (readonly string[])[]): ArmData {
+  const repeats = grades.map((of, index) => repeatData(name, tasks, of, index + 1));
+  return { name, tasks, samples: grades[0]![0]!.length, repeats };
 }
 
 function reportOf(arms: ArmData[]) {
   const data: ReportData = {
     title: 'test',
     seed: 1,
-    config: {},
+    config: resolveConfig({ tasks: { heldout: { source: { type: 'pocket' } } } }, 'test'),
     bootstrap: { resamples: 200, confidence: 0.95, seed: 5 },
     stages: [],
     tasks: [...new Set(arms.map(({ tasks }) => tasks))],
     collections: [],
     arms,
+    trainings: [],
+    times: null,
   };
   return computeReport(data);
 }
@@ -112,6 +117,7 @@ describe('an arm', () => {
 
   test('a selection without candidates is unknown, with its reason', () => {
     expect(arm.selectors[0]!.selections[3]).toEqual({
+      repeat: 1,
       task: 't3',
       group: 'unseen',
       chosen: null,
@@ -129,40 +135,91 @@ describe('an arm', () => {
   });
 });
 
-describe('claims', () => {
-  const texts = (arms: ArmData[]) => reportOf(arms).claims.map(({ supported, text }) => [supported, text]);
+describe('repeats of an arm', () => {
+  const tasks = tasksData(4);
+  const grades = [
+    ['1000', '0000', '1111', 'xxxx'],
+    ['1100', '0000', '1111', '1111'],
+  ] as const;
+  const [first, second] = grades.map((of) => reportOf([armData('a', tasks, of)]).arms[0]!);
+  const arm = reportOf([armData('a', tasks, ...grades)]).arms[0]!;
+
+  test('a figure is the mean over tasks of each one’s mean over the repeats that know it', () => {
+    expect(arm.results.passAt1).toMatchObject({
+      value: expect.closeTo((0.375 + 0 + 1 + 1) / 4, 6) as number,
+      tasks: 4,
+      repeats: {
+        values: [first!.results.passAt1.value, second!.results.passAt1.value],
+        mean: expect.closeTo((1.25 / 3 + 2.5 / 4) / 2, 6) as number,
+        deviation: expect.closeTo((2.5 / 4 - 1.25 / 3) / Math.SQRT2, 6) as number,
+      },
+    });
+  });
+
+  test('rollouts, exits, stages and selections are of all of them', () => {
+    expect(arm.stages).toEqual(['evaluate-a', 'evaluate-a-2']);
+    expect(arm.rollouts).toBe(first!.rollouts + second!.rollouts);
+    expect(arm.selectors[0]!.selections.map(({ repeat }) => repeat)).toEqual([1, 1, 1, 1, 2, 2, 2, 2]);
+    expect(arm.results.passAt1.source).toEqual(['evaluate-a/results.jsonl', 'evaluate-a-2/results.jsonl']);
+  });
+
+  test('one repeat has no spread', () => {
+    expect(first!.results.passAt1.repeats).toBeNull();
+  });
+});
+
+describe('answers', () => {
+  const answersOf = (arms: ArmData[]) => reportOf(arms).answers;
+  const claimsOf = (arms: ArmData[], question: string) =>
+    answersOf(arms)
+      .filter((answer) => answer.question === question)
+      .flatMap(({ claims }) => claims.map(({ shown, text }) => [shown, text]));
   const repeated = (pattern: string, count: number) => Array.from({ length: count }, () => pattern);
   const mixed = Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? '1110' : '1000'));
 
   test('a gain whose interval excludes zero is claimed, with the interval and the number of tasks', () => {
-    const [supported, text] = texts([armData('a', tasksData(20), mixed)])[0]!;
-    expect(supported).toBe(true);
+    const [shown, text] = claimsOf([armData('a', tasksData(20), mixed)], 'selection')[0]!;
+    expect(shown).toBe('higher');
     expect(text).toMatch(
-      /^The choice of eb among the 4 rollouts of a resolves 50\.0 points more of the tasks than a random one of them \(difference: 95\u00a0% interval \d+\.\d to \d+\.\d; 20 tasks\)\.$/,
+      /^The choice of eb among the 4 rollouts of a resolves more of the tasks than a random one of them, which is what one attempt gives \(\+50\.0 points, 95\u00a0% interval \d+\.\d to \d+\.\d; 20 tasks\)\.$/,
     );
   });
 
   test('where no difference is seen none is claimed', () => {
     const tasks = tasksData(20);
-    const [, , single] = texts([armData('a', tasks, mixed), armData('b', tasks, mixed.toReversed())]);
-    expect(single![0]).toBe(false);
+    const [single] = claimsOf([armData('a', tasks, mixed), armData('b', tasks, mixed.toReversed())], 'arms');
+    expect(single![0]).toBeNull();
     expect(single![1]).toMatch(
-      /^No difference between a single rollout of b and one of a can be claimed from 20 tasks \(0\.0 points, 95\u00a0% interval −\d/,
+      /^No difference shown between a single rollout of b and one of a with 20 tasks \(0\.0 points, 95\u00a0% interval −\d/,
     );
   });
 
-  test('a few tasks that all agree support no claim, however narrow their interval', () => {
-    const claims = texts([armData('a', tasksData(9), repeated('1000', 9))]);
-    expect(claims).toEqual([
-      [
-        false,
-        'No difference between the choice of eb among the 4 rollouts of a and a random one of them can be claimed from 9 tasks.',
-      ],
-    ]);
+  test('a difference below zero is claimed as one', () => {
+    const tasks = tasksData(20);
+    const arms = [armData('a', tasks, mixed), armData('b', tasks, repeated('0000', 20))];
+    expect(claimsOf(arms, 'arms').map(([shown]) => shown)).toEqual(['lower', 'lower', 'lower']);
+  });
+
+  test('six tasks that all agree support nothing, however narrow their interval', () => {
+    const tasks = tasksData(6);
+    const arms = [armData('a', tasks, repeated('0000', 6)), armData('b', tasks, repeated('1000', 6))];
+    const shown = answersOf(arms).flatMap(({ claims }) => claims.map((claim) => claim.shown));
+    expect(shown.filter((side) => side !== null)).toEqual([]);
+    expect(answersOf(arms)[0]!.text).toBe(
+      'No difference shown with 6 tasks: b over a at pass@1 (+25.0), pass@4 (+100.0), Best@4 by eb (+100.0).',
+    );
+  });
+
+  test('what N attempts hold is told, and never claimed', () => {
+    const [answer] = answersOf([armData('a', tasksData(20), mixed)]);
+    expect(answer!.text).toMatch(
+      /^At most, by always finding a correct one of the N, over one attempt: a \+50\.0 points\. /,
+    );
+    expect(answer!.claims).toHaveLength(1);
   });
 
   test('library tasks support none', () => {
-    expect(texts([armData('a', tasksData(20, 'library'), mixed)])).toEqual([]);
+    expect(answersOf([armData('a', tasksData(20, 'library'), mixed)])).toEqual([]);
   });
 
   test('arms are compared on the same tasks only', () => {
@@ -171,6 +228,43 @@ describe('claims', () => {
       armData('b', { ...tasksData(20), name: 'other' }, mixed),
     ]);
     expect(report.comparisons).toEqual([]);
+  });
+});
+
+describe('the verifier on an arm', () => {
+  const tasks = tasksData(2);
+  const repeat = repeatData('a', tasks, ['10', '01']);
+  const scores = [0.9, 0.2, null, 0.6];
+  const records = repeat.rollouts.map(({ id, task, sample }, i) => ({ id, task, sample, verifierScore: scores[i]! }));
+  const rule: SelectorConfig = {
+    ...{ type: 'entropo', regression: 'off', reproduction: 'off' },
+    ...{ minVerifierScore: 0.5, steps: 'fewest' },
+  };
+  const selections = tasks.tasks.map(({ id }) => {
+    const rows = repeat.rollouts.filter(({ task }) => task === id);
+    const candidates = rows.map((row) => ({
+      ...candidateOf({ ...row, exit: 'submitted' }, undefined),
+      verifierScore: records.find((record) => record.id === row.id)!.verifierScore,
+    }));
+    return { task: id, selector: rule, ...selectCandidate(candidates, rule) };
+  });
+  const judged: RepeatData = {
+    ...repeat,
+    verdicts: { stage: 'verify-a', records: new Map(records.map((record) => [record.id, record])) },
+    selections: [{ name: 'entropo', stage: 'select-a', rule, records: selections }],
+  };
+  const { verifier } = reportOf([{ name: 'a', tasks, samples: 2, repeats: [judged] }]).arms[0]!;
+
+  test('counts the scored and the unscored, and ranks the scored against the hidden grade', () => {
+    expect(verifier).toMatchObject({ scored: 3, unscored: 1, auc: 1 });
+  });
+
+  test('removed is what a rule dropped for a low score; a task with an unscored candidate loses none', () => {
+    expect(verifier!.removed).toEqual([{ selector: 'entropo', minVerifierScore: 0.5, candidates: 1, resolved: 0 }]);
+  });
+
+  test('an arm without verdicts has none', () => {
+    expect(reportOf([armData('a', tasks, ['10', '01'])]).arms[0]!.verifier).toBeNull();
   });
 });
 

@@ -88,7 +88,7 @@ describe('without any server, from files alone', () => {
 
   it('show prints an experiment, a stage, a task and a rollout', async () => {
     const report = JSON.parse(readFileSync(reportFile('smoke', 'json'), 'utf8')) as Report;
-    const { stage } = report.arms[0]!;
+    const stage = report.arms[0]!.stages[0]!;
     const { chosen, task } = report.arms[0]!.selectors[0]!.selections[0]!;
     expect((await run('show', 'smoke')).stdout).toContain(stage);
     expect(JSON.parse((await run('show', stage)).stdout)).toMatchObject({ id: stage, sealed: true });
