@@ -1,43 +1,46 @@
-"""Pretrains the tiny base model: a Qwen3-shaped causal LM that can read, edit and test pocket repositories.
+"""Pretrains the tiny base model, a Qwen3-shaped causal LM that can read, edit and test pocket repositories.
 
-    python -m trainer.pretrain --corpus runs/pretrain/corpus.jsonl --run runs/pretrain --updates 2000
+    npm run pretrain -- --updates 2100
 
-In: JSON lines `{"messages": [...]}`. Out: an ordinary Hugging Face folder with its model card. Everything follows from
-corpus, seed and options: batches are a function of (seed, epoch), nothing else is drawn after the weights, so a
-checkpoint needs no random state, and a run that was killed ends with the same weights as one that was not. It goes on
-from the newest complete checkpoint of the run folder by itself.
-Not covered: several processes, accelerators, mixed precision.
+In: the corpus that cli/pretrain.ts plays. Out: an ordinary Hugging Face folder with its model card. All of it follows
+from the corpus and the options: after the first weights nothing is drawn but the batches, which are a function of seed
+and epoch (corpus.py). So weights, optimizer state and the update are all that a checkpoint needs, and a run that was
+killed ends with the weights of one that was not. It goes on from the newest complete checkpoint by itself.
+
+Not covered: several processes, accelerators, mixed precision; training on rollouts (train.py).
 """
 
+from __future__ import annotations
+
 import argparse
-import hashlib
 import json
-import os
-import signal
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen3Config, Qwen3ForCausalLM
 
 from trainer.card import model_card
+from trainer.checkpoints import load_checkpoint, newest_checkpoint, save_checkpoint
+from trainer.corpus import Corpus, batches_from, tokenise
 from trainer.folders import replace_folder
-from trainer.tokenizer import END, START, train_tokenizer
+from trainer.program import EXIT_BAD_INPUT, EXIT_STOPPED, BadInput, Stopped, StopRequest, emit, set_threads
+from trainer.tokenizer import train_tokenizer
 
 # Texts of this many conversations suffice for the merges.
 TOKENIZER_CONVERSATIONS = 4000
 WARMUP_UPDATES = 20
-# Lengths within this many tokens of each other are shuffled into one bucket.
-LENGTH_SPREAD = 40
-LOG_EVERY = 10
+CLIP_NORM = 1.0
+# Updates that the reported loss is the mean of.
+LOSS_WINDOW = 100
+PROGRESS_UPDATES = 10
 
 
-def new_model(tokenizer: PreTrainedTokenizerFast, seed: int, layers: int = 4, width: int = 192) -> Qwen3ForCausalLM:
-    """Random float32 weights; 1.9 million with 1,000 vocabulary entries and the default shape."""
+def new_model(tokenizer: PreTrainedTokenizerBase, seed: int, layers: int, width: int) -> Qwen3ForCausalLM:
+    """Random float32 weights: 1.9 million with 1,000 vocabulary entries, 4 layers, 192 wide."""
     torch.manual_seed(seed)
     config = Qwen3Config(
         vocab_size=len(tokenizer),
@@ -58,109 +61,34 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int, layers: int = 4, wi
     return Qwen3ForCausalLM(config).float()
 
 
-class Tokens:
-    """The tokenised corpus. ids: (T,) uint16, all conversations end to end; starts: (N + 1,) offsets into it."""
-
-    def __init__(self, ids: np.ndarray, starts: np.ndarray, tokenizer: PreTrainedTokenizerFast):
-        self.ids, self.starts, self.pad = ids, starts, tokenizer.pad_token_id
-        self.header = tokenizer.convert_tokens_to_ids(f"{START}assistant\n")
-        self.end = tokenizer.convert_tokens_to_ids(END)
-
-    @property
-    def lengths(self) -> np.ndarray:
-        return np.diff(self.starts)
-
-    def batch(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, L) token ids, padded right, and (B, L) booleans: the policy wrote this token."""
-        ids = np.full((len(rows), int(self.lengths[rows].max())), self.pad, dtype=np.int64)
-        for row, index in zip(ids, rows):
-            own = self.ids[self.starts[index] : self.starts[index + 1]]
-            row[: len(own)] = own
-        return torch.from_numpy(ids), torch.from_numpy(self.written(ids))
-
-    def written(self, ids: np.ndarray) -> np.ndarray:
-        """(B, L) booleans: behind an assistant's header, up to and with the end of its turn."""
-        position = np.arange(ids.shape[1])
-        last = lambda hits: np.maximum.accumulate(np.where(hits, position, -1), axis=1)  # noqa: E731
-        before = np.roll(ids, 1, axis=1)
-        before[:, 0] = self.pad
-        headers, ends = last(before == self.header), last(before == self.end)
-        return headers > ends
-
-
-def tokenise(corpus: Path, tokenizer: PreTrainedTokenizerFast, path: Path) -> Tokens:
-    """Encodes the corpus once; later runs read `path`."""
-    if not path.exists():
-        lengths, parts, texts = [0], [], []
-
-        def flush() -> None:
-            for encoded in tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False):
-                parts.append(np.array(encoded.ids, dtype=np.uint16))
-                lengths.append(len(encoded.ids))
-            texts.clear()
-
-        for messages in conversations(corpus):
-            texts.append(tokenizer.apply_chat_template(messages, tokenize=False))
-            if len(texts) == 2000:
-                flush()
-        flush()
-        with open(f"{path}.tmp", "wb") as file:
-            np.savez(file, ids=np.concatenate(parts), starts=np.cumsum(lengths))
-        os.replace(f"{path}.tmp", path)
-    with np.load(path) as arrays:
-        return Tokens(arrays["ids"], arrays["starts"], tokenizer)
-
-
-def conversations(corpus: Path) -> Iterator[list[dict]]:
-    with open(corpus, encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line)["messages"]
-
-
-def epoch_batches(lengths: np.ndarray, batch_tokens: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """Rows of each batch: alike in length, at most `batch_tokens` with padding, in random order."""
-    draw = np.random.default_rng([seed, epoch])
-    order = draw.permutation(len(lengths))
-    order = order[np.argsort(lengths[order] + draw.random(len(order)) * LENGTH_SPREAD, kind="stable")]
-    batches, first, longest = [], 0, 0
-    for at, row in enumerate(order):
-        longest = max(longest, int(lengths[row]))
-        if at > first and (at - first + 1) * longest > batch_tokens:
-            batches.append(order[first:at])
-            first, longest = at, int(lengths[row])
-    batches.append(order[first:])
-    return [batches[i] for i in draw.permutation(len(batches))]
-
-
-def batches_from(update: int, lengths: np.ndarray, batch_tokens: int, seed: int) -> Iterator[np.ndarray]:
-    """The batches of an endless run, without the first `update` ones."""
-    epoch = 0
-    while True:
-        batches = epoch_batches(lengths, batch_tokens, seed, epoch)
-        yield from batches[update:]
-        update = max(0, update - len(batches))
-        epoch += 1
-
-
 class Optimizers:
     """Muon for the matrices of the layers, AdamW for embeddings and norms; one learning rate."""
 
-    def __init__(self, model: Qwen3ForCausalLM, learning_rate: float):
-        matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and "embed" not in name]
-        others = [p for name, p in model.named_parameters() if p.dim() != 2 or "embed" in name]
-        self.model, self.learning_rate = model, learning_rate
+    def __init__(self, model: Qwen3ForCausalLM, learning_rate: float) -> None:
+        named = list(model.named_parameters())
+        matrices = [p for name, p in named if p.dim() == 2 and "embed" not in name]
+        others = [p for name, p in named if p.dim() != 2 or "embed" in name]
+        self.learning_rate, self.parameters = learning_rate, [*matrices, *others]
         self.parts = [
             torch.optim.Muon(matrices, lr=learning_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(others, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0),
         ]
 
     def step(self, factor: float) -> None:
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        """One update at `factor` times the learning rate; gradients are clipped together and forgotten after."""
+        torch.nn.utils.clip_grad_norm_(self.parameters, CLIP_NORM)
         for part in self.parts:
             for group in part.param_groups:
                 group["lr"] = self.learning_rate * factor
             part.step()
             part.zero_grad()
+
+    def state_dict(self) -> list[dict]:
+        return [part.state_dict() for part in self.parts]
+
+    def load_state_dict(self, states: list[dict]) -> None:
+        for part, state in zip(self.parts, states, strict=True):
+            part.load_state_dict(state)
 
 
 def schedule(update: int, updates: int) -> float:
@@ -178,145 +106,139 @@ def batch_loss(model: Qwen3ForCausalLM, ids: torch.Tensor, written: torch.Tensor
 
 
 class Run:
-    """Weights, optimizers and counts of one run, and its folder of checkpoints."""
+    """Weights, optimizers and counts of one run; `folder` holds its checkpoints, tokenizer and tokens."""
 
-    def __init__(self, options: argparse.Namespace):
-        self.options, self.folder = options, options.run
+    def __init__(self, options: argparse.Namespace, stop: StopRequest) -> None:
+        self.options, self.stop, self.folder = options, stop, options.run
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.corpus_sha256 = hashlib.sha256(options.corpus.read_bytes()).hexdigest()
-        self.tokenizer = self.load_tokenizer()
-        self.tokens = tokenise(options.corpus, self.tokenizer, self.folder / f"tokens-{self.corpus_sha256[:12]}.npz")
+        self.corpus = Corpus(options.corpus)
+        self.tokenizer = self.make_tokenizer()
+        self.tokens = tokenise(self.corpus, self.tokenizer, self.folder / f"tokens-{self.name}")
         self.model = new_model(self.tokenizer, options.seed, options.layers, options.width)
+        self.weights = dict(self.model.named_parameters())
         self.optimizers = Optimizers(self.model, options.learning_rate)
-        self.update, self.seen, self.seconds, self.losses = 0, 0, 0.0, []
+        self.update, self.seen, self.seconds, self.losses, self.commit = 0, 0, 0.0, [], current_commit()
 
-    def load_tokenizer(self) -> PreTrainedTokenizerFast:
-        folder = self.folder / f"tokenizer-{self.corpus_sha256[:12]}"
-        if not folder.exists():
-            first = (m for _, m in zip(range(TOKENIZER_CONVERSATIONS), conversations(self.options.corpus)))
-            texts = (message["content"] for messages in first for message in messages)
-            with replace_folder(folder) as made:
-                train_tokenizer(texts, self.options.entries).save_pretrained(made)
-        return AutoTokenizer.from_pretrained(folder)
+    @property
+    def name(self) -> str:
+        """What tokenizer and tokens follow from."""
+        return f"{self.corpus.sha256[:12]}-{self.options.entries}"
 
     @property
     def identity(self) -> dict:
         """What must be equal for a checkpoint to be of this run."""
-        names = ["updates", "seed", "batch_tokens", "learning_rate", "layers", "width", "entries"]
-        return {"corpus": self.corpus_sha256, **{name: getattr(self.options, name) for name in names}}
+        names = ["updates", "seed", "batch_tokens", "learning_rate", "layers", "width", "entries", "threads"]
+        return {"corpus": self.corpus.sha256, **{name: getattr(self.options, name) for name in names}}
 
-    def checkpoints(self) -> list[Path]:
-        return sorted(self.folder.glob("checkpoint-*.pt"))
+    def make_tokenizer(self) -> PreTrainedTokenizerBase:
+        folder = self.folder / f"tokenizer-{self.name}"
+        if not folder.exists():
+            first = (m for _, m in zip(range(TOKENIZER_CONVERSATIONS), self.corpus.conversations()))
+            texts = (message["content"] for messages in first for message in messages)
+            with replace_folder(folder) as made:
+                train_tokenizer(texts, self.options.entries).save_pretrained(made)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+    def resume(self) -> None:
+        """Goes on from the newest checkpoint, where there is one."""
+        checkpoint = newest_checkpoint(self.folder / "checkpoints")
+        if checkpoint is None:
+            return
+        stored = json.loads((checkpoint / "state.json").read_text())["identity"]
+        if stored != self.identity:
+            differ = [name for name, value in self.identity.items() if stored.get(name) != value]
+            raise BadInput(
+                "ConfigInvalid",
+                f"{checkpoint} is of a run with another {', '.join(differ)}; give the same options, or --run another folder",
+            )
+        state = load_checkpoint(checkpoint, self.weights, self.optimizers)
+        self.update, self.seen, self.seconds, self.losses, self.commit = state["counts"]
 
     def save(self) -> None:
-        """Written whole, then named; the one before it is kept."""
         state = {
             "identity": self.identity,
-            "model": self.model.state_dict(),
-            "optimizers": [part.state_dict() for part in self.optimizers.parts],
-            "counts": [self.update, self.seen, self.seconds, self.losses],
+            "counts": [self.update, self.seen, self.seconds, self.losses, self.commit],
         }
-        path = self.folder / f"checkpoint-{self.update:07d}.pt"
-        torch.save(state, f"{path}.tmp")
-        os.replace(f"{path}.tmp", path)
-        for old in self.checkpoints()[:-2]:
-            old.unlink()
+        save_checkpoint(self.folder / "checkpoints", self.update, self.weights, self.optimizers, state)
 
-    def resume(self) -> bool:
-        """Goes on from the newest checkpoint; False where there is none."""
-        if not self.checkpoints():
-            return False
-        path = self.checkpoints()[-1]
-        state = torch.load(path, weights_only=True)
-        if state["identity"] != self.identity:
-            raise SystemExit(f"{path} belongs to another run ({state['identity']}); give --run another folder")
-        self.model.load_state_dict(state["model"])
-        for part, own in zip(self.optimizers.parts, state["optimizers"]):
-            part.load_state_dict(own)
-        self.update, self.seen, self.seconds, self.losses = state["counts"]
-        return True
-
-    def train(self, stop: list) -> None:
-        """Until the last update, or until something is put into `stop`."""
+    def train(self) -> None:
+        """Until the last update. Raises Stopped, with a checkpoint left, where a stop was asked for."""
         o = self.options
         started, saved = time.monotonic() - self.seconds, time.monotonic()
         for rows in batches_from(self.update, self.tokens.lengths, o.batch_tokens, o.seed):
-            if self.update >= o.updates or stop:
+            if self.stop or self.update >= o.updates:
                 break
-            ids, written = self.tokens.batch(rows)
-            loss = batch_loss(self.model, ids, written)
+            loss = batch_loss(self.model, *self.tokens.batch(rows))
             if not torch.isfinite(loss):
-                raise SystemExit(f"update {self.update}: the loss is {loss.item()}; lower --learning-rate")
+                message = f"update {self.update}: the loss is {loss.item()}; lower --learning-rate"
+                raise BadInput("TrainerDiverged", message)
             loss.backward()
             self.optimizers.step(schedule(self.update, o.updates))
             self.update += 1
             self.seen += int(self.tokens.lengths[rows].sum())
-            self.losses = [*self.losses, loss.item()][-100:]
+            self.losses = [*self.losses, loss.item()][-LOSS_WINDOW:]
             self.seconds = time.monotonic() - started
-            if self.update % LOG_EVERY == 0 or self.update == o.updates:
+            if self.update % PROGRESS_UPDATES == 0 or self.update == o.updates:
                 self.report()
             if time.monotonic() - saved > o.checkpoint_seconds:
                 self.save()
                 saved = time.monotonic()
         self.save()
+        self.stop.raise_if_asked()
 
     def report(self) -> None:
-        recent = self.losses[-LOG_EVERY:]
-        figures = {
-            "update": self.update,
-            "updates": self.options.updates,
-            "loss": round(sum(recent) / len(recent), 4),
-            "tokens": self.seen,
-            "tokensPerSecond": round(self.seen / self.seconds),
-        }
-        print(json.dumps(figures), flush=True)
+        recent = self.losses[-PROGRESS_UPDATES:]
+        emit(
+            "progress",
+            update=self.update,
+            updates=self.options.updates,
+            loss=round(sum(recent) / len(recent), 4),
+            tokens=self.seen,
+            tokensPerSecond=round(self.seen / self.seconds),
+        )
 
     def export(self, folder: Path) -> None:
         """The model folder: weights, tokenizer, model card."""
         with replace_folder(folder) as made:
             self.model.save_pretrained(made)
             self.tokenizer.save_pretrained(made)
-            (made / "README.md").write_text(model_card(self.card()))
+            (made / "README.md").write_text(model_card(self.figures()), encoding="utf8")
 
-    def card(self) -> dict:
-        """What the model card says, all of it measured."""
-        o = self.options
-        trained = self.tokens
+    def figures(self) -> dict:
+        """What the model card says, all of it measured or set."""
         return {
-            "parameters": sum(p.numel() for p in self.model.parameters()),
-            "entries": len(self.tokenizer),
-            "layers": o.layers,
-            "width": o.width,
-            "conversations": len(trained.lengths),
-            "corpusTokens": len(trained.ids),
-            "corpusSha256": self.corpus_sha256,
-            "commit": commit(),
-            "seed": o.seed,
+            **{name: getattr(self.options, name) for name in ("seed", "updates", "batch_tokens", "learning_rate")},
+            "config": self.model.config,
+            "parameters": sum(weight.numel() for weight in self.weights.values()),
+            "corpus": self.corpus.facts,
+            "corpus_tokens": len(self.tokens.ids),
+            "corpus_sha256": self.corpus.sha256,
+            "commit": self.commit,
             "update": self.update,
-            "updates": o.updates,
-            "batchTokens": o.batch_tokens,
-            "learningRate": o.learning_rate,
             "tokens": self.seen,
-            "seconds": round(self.seconds),
-            "threads": torch.get_num_threads(),
-            "loss": round(sum(self.losses) / max(1, len(self.losses)), 4),
+            "seconds": self.seconds,
+            "threads": self.options.threads,
+            "loss": sum(self.losses) / max(1, len(self.losses)),
+            "window": len(self.losses),
             "torch": torch.__version__,
         }
 
 
-def commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
+def current_commit() -> str:
+    """The commit of the checkout that this runs from; `unknown` outside of one."""
+    top = Path(__file__).parent
+    found = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=top, capture_output=True, text=True, check=False)
     return found.stdout.strip() or "unknown"
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="trainer.pretrain", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="trainer.pretrain", description="Pretrains the tiny base model.")
     parser.add_argument("--corpus", type=Path, required=True, help="JSON lines of conversations")
     parser.add_argument("--run", type=Path, required=True, help="folder of checkpoints; a run in it goes on")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "models" / "tiny", help="model folder")
-    parser.add_argument("--updates", type=int, default=2000)
+    parser.add_argument("--updates", type=int, default=2100)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="part of the run: sums differ with their number")
     parser.add_argument("--batch-tokens", type=int, default=8192, help="of one update, padding included")
     parser.add_argument("--learning-rate", type=float, default=4e-3)
     parser.add_argument("--layers", type=int, default=4)
@@ -327,19 +249,21 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    options = parse(arguments)
-    torch.set_num_threads(options.threads)
-    run = Run(options)
+def pretrain(options: argparse.Namespace, stop: StopRequest) -> None:
+    set_threads(options.threads)
+    run = Run(options, stop)
     run.resume()
     if not options.export_only:
-        stop: list[int] = []
-        signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
-        run.train(stop)
-        if stop:
-            raise SystemExit("stopped; the same command goes on")
+        run.train()
     run.export(options.out)
+    emit("done", update=run.update, out=str(options.out))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        pretrain(parse(), StopRequest().watch())
+    except BadInput as error:
+        emit("error", type=error.type, message=error.message)
+        sys.exit(EXIT_BAD_INPUT)
+    except Stopped:
+        sys.exit(EXIT_STOPPED)

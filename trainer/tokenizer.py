@@ -103,16 +103,3 @@ def without(text: str, marks: list[str]) -> list[str]:
     for mark in marks:
         pieces = [part for piece in pieces for part in piece.split(mark)]
     return [piece for piece in pieces if piece]
-
-
-def encode_turns(tokenizer: PreTrainedTokenizerFast, messages: list[dict]) -> tuple[list[int], list[bool]]:
-    """Token ids of a conversation and, for each, whether the policy wrote it (content and end of assistant turns)."""
-    ids: list[int] = []
-    written: list[bool] = []
-    newline = tokenizer.encode("\n", add_special_tokens=False)
-    for message in messages:
-        head = tokenizer.encode(f"{START}{message['role']}\n", add_special_tokens=False)
-        body = tokenizer.encode(message["content"] + END, add_special_tokens=False)
-        ids += head + body + newline
-        written += [False] * len(head) + [message["role"] == "assistant"] * len(body) + [False] * len(newline)
-    return ids, written

@@ -41,13 +41,20 @@ const SHIPPED_SEED = 1;
 /** Seeds of the corpus count up from here. */
 export const FIRST_SEED = 1000;
 const TASKS_PER_SEED = 1000;
-/** Plays of a task: between these, drawn. */
-const PLAYS = [4, 6] as const;
-const SOFT_STEPS = [12, 24] as const;
-/** Share of plays by the teacher; the others are noisy. */
-export const TEACHER_SHARE = 0.5;
-const SLOPPY = 0.35;
-const WRONG_EDITS = 2;
+/** What is played. Pairs are the least and the most. */
+export const MIXTURE = {
+  plays: [4, 6] as [number, number],
+  softSteps: [12, 24] as [number, number],
+  /** Share of plays by the teacher; the others are noisy. */
+  teacher: 0.5,
+  /** The teacher's: share that edits once and submits untested, most wrong edits before the right one. */
+  sloppy: 0.35,
+  wrongEdits: 2,
+  /** Most wrong edits of a noisy play; each is tested with probability `tests`, taken back before the next with `undo`. */
+  noisyEdits: 2,
+  tests: 0.5,
+  undo: 0.7,
+};
 
 const WORKDIR = '/testbed';
 const TEST = 'bash run_tests.sh';
@@ -74,7 +81,7 @@ export async function* corpus(
   await using runner = startPython('visible_tests.py', signal);
   for await (const { pocket, seed } of corpusTasks(drawn, signal)) {
     const draw = random(seedFor('corpus', seed, pocket.id));
-    const plays = Array.from({ length: draw.int(...PLAYS) }, () => drawPlay(pocket, draw));
+    const plays = Array.from({ length: draw.int(...MIXTURE.plays) }, () => drawPlay(pocket, draw));
     yield* await Promise.all(plays.map((play) => playInMemory(pocket, play, prompt, runVisible(pocket, runner))));
   }
 }
@@ -126,11 +133,11 @@ export interface Play {
 }
 
 export function drawPlay(pocket: PocketTask, draw: Random): Play {
-  const softSteps = draw.int(...SOFT_STEPS);
+  const softSteps = draw.int(...MIXTURE.softSteps);
   const rolloutSeed = draw.int(0, 0x7fffffff);
   const task = playedTask(pocket) as Task;
-  const teacher = { sloppy: SLOPPY, wrongEdits: WRONG_EDITS, testCommand: TEST, rolloutSeed };
-  if (draw.float() < TEACHER_SHARE) return { softSteps, script: (messages) => teacherMove(messages, task, teacher) };
+  const teacher = { sloppy: MIXTURE.sloppy, wrongEdits: MIXTURE.wrongEdits, testCommand: TEST, rolloutSeed };
+  if (draw.float() < MIXTURE.teacher) return { softSteps, script: (messages) => teacherMove(messages, task, teacher) };
   return { softSteps, script: (messages) => noisyMove(messages, pocket, rolloutSeed) };
 }
 
@@ -149,13 +156,13 @@ function noisyMove(messages: readonly Message[], { file, name, good }: PocketTas
   if (start === undefined) throw new Failure('TaskBroken', `${file}: the view shows no ${name}`);
   const wrong = draw.shuffle(editsOf(lines, start).filter((edit) => fixed[edit.line - 1] !== edit.after));
   const moves = wrong
-    .slice(0, draw.int(1, 2))
+    .slice(0, draw.int(1, MIXTURE.noisyEdits))
     .flatMap((edit, index) => [
-      ...(index > 0 && draw.float() < 0.7
+      ...(index > 0 && draw.float() < MIXTURE.undo
         ? [bash('That was not it: take it back.', `cd ${WORKDIR} && git checkout -q .`)]
         : []),
       bash(suspicion(edit.kind, draw), sed(replaceSpan(edit), path)),
-      ...(draw.float() < 0.5 ? [bash('What do the tests say?', TEST)] : []),
+      ...(draw.float() < MIXTURE.tests ? [bash('What do the tests say?', TEST)] : []),
     ]);
   return moves[turns.length - 1] ?? finish('That settles it.');
 }
