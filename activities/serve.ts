@@ -88,7 +88,7 @@ async function startCounted(start: () => Promise<RunningServer>, model: string, 
   } catch (error) {
     if (!isFailure(error, 'ServerLost')) throw error;
     progress.failedStarts += 1;
-    if (progress.failedStarts < MOST_FAILED_STARTS) throw error;
+    if (progress.failedStarts < MOST_FAILED_STARTS) throw new Failure('ServerLost', `${model}: ${error.message}`);
     throw new Failure(
       'ConfigInvalid',
       `${model} cannot be served: ${MOST_FAILED_STARTS} starts failed: ${error.message}`,

@@ -37,6 +37,10 @@ export function pythonPath(given = env('ENTROPO_PYTHON'), root = PROJECT_ROOT): 
 /** Names of secrets, ours or anybody's. */
 const SECRET = /^(TEMPORAL|OPENAI)_|(^|_)(API_?KEY|ACCESS_?KEY|KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)(_|$)/i;
 
+export function withoutSecrets(own: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(own).filter(([name]) => !SECRET.test(name)));
+}
+
 /**
  * What a program of `trainer/` sees: our environment without secrets, and nothing that reaches for the network.
  * @param variables that show it its device (devices.ts); without one it runs on the CPU, on one core: the others play
@@ -47,10 +51,9 @@ export function trainerEnvironment(
   variables: Record<string, string>,
   own: NodeJS.ProcessEnv = process.env,
 ): NodeJS.ProcessEnv {
-  const kept = Object.entries(own).filter(([name]) => !SECRET.test(name));
   const onCpu = device === 'cpu' || variables.CUDA_VISIBLE_DEVICES === undefined;
   return {
-    ...Object.fromEntries(kept),
+    ...withoutSecrets(own),
     ...(onCpu ? { OMP_NUM_THREADS: '1', CUDA_VISIBLE_DEVICES: '' } : variables),
     PYTHONPATH: PROJECT_ROOT,
     PYTHONDONTWRITEBYTECODE: '1',

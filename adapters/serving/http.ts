@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import path from 'node:path';
 import type { RunSettings } from '../../core/plan';
+import { withoutSecrets } from '../trainer';
 import { isHealthy, untilServed, untilSilent } from './answer';
 import { launch } from './launch';
 import type { RunningServer, ServerInput } from './server';
@@ -18,7 +19,9 @@ export async function startHttpServer(config: HttpConfig, input: ServerInput): P
   const port = await freePort();
   const url = `http://127.0.0.1:${port}/v1`;
   return launch(input, {
+    name: config.type,
     command: ['/bin/sh', SUPERVISE, ...commandLine(config, input, port)],
+    env: { ...withoutSecrets(), ...input.variables },
     startTimeoutMs: config.startTimeout,
     ready: async (_, signal) => {
       await untilServed(url, input.model, signal);

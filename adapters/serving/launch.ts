@@ -1,6 +1,5 @@
 /** Starts a server's program and waits until it answers; whatever goes wrong meanwhile, nothing is left running. */
 import { open } from 'node:fs/promises';
-import path from 'node:path';
 import { PROJECT_ROOT } from '../../config/env';
 import { Failure, FAILURES, type FailureType } from '../../core/failures';
 import { signalGroup } from '../process';
@@ -13,12 +12,12 @@ const STOP_GRACE_MS = 10_000;
 const TOLD = 65;
 /** The shell's word for a command that is not there. */
 const MISSING = 127;
-/** A model server needs none of the worker's secrets. */
-const SECRETS = ['OPENAI_API_KEY', 'TEMPORAL_API_KEY', 'TEMPORAL_TLS_CLIENT_KEY_PATH'];
 
 export interface Launch {
+  /** What it is called in messages. */
+  name: string;
   command: readonly [string, ...string[]];
-  variables?: Record<string, string>;
+  env: NodeJS.ProcessEnv;
   /** Longest wait until it answers. */
   startTimeoutMs: number;
   /** Settles with the base URL when the server answers. `told` settles with the port that the program says. */
@@ -27,8 +26,8 @@ export interface Launch {
   watch?: (url: string, signal: AbortSignal) => Promise<string>;
 }
 
-export async function launch(input: ServerInput, { command, ready, watch, ...rest }: Launch): Promise<RunningServer> {
-  const { model, record, log, signal } = input;
+export async function launch(input: ServerInput, { name, ready, watch, ...rest }: Launch): Promise<RunningServer> {
+  const { record, log, signal } = input;
   let error: Failure | null = null;
   let tell: (port: number) => void = () => {};
   const told = new Promise<number>((resolve) => (tell = resolve));
@@ -36,8 +35,7 @@ export async function launch(input: ServerInput, { command, ready, watch, ...res
     if (line.event === 'ready') tell(Number(line.port));
     if (line.event === 'error') error = failureOf(line);
   };
-  const env: NodeJS.ProcessEnv = { ...process.env, ...rest.variables, ...input.variables };
-  for (const secret of SECRETS) delete env[secret];
+  const { command, env, startTimeoutMs } = rest;
   const program = await startOrRefuse({ command, cwd: PROJECT_ROOT, env, record, log, onLine });
 
   const over = new AbortController();
@@ -48,12 +46,12 @@ export async function launch(input: ServerInput, { command, ready, watch, ...res
   const ended = program.ended.then(async (end) => {
     signalGroup(program.pid, 'SIGKILL'); // what it has left of its own children
     if (end.code === TOLD && error) throw error;
-    if (end.code === MISSING) throw missing(`${await lastWords(log)}`.slice(2));
-    throw new Failure('ServerLost', `${model}: ${path.basename(command[0])} ${inWords(end)}${await lastWords(log)}`);
+    if (end.code === MISSING) throw missing((await lastWords(log)).slice(2));
+    throw new Failure('ServerLost', `${name} ${inWords(end)}${await lastWords(log)}`);
   });
   ended.catch(() => undefined);
   try {
-    const timeout = AbortSignal.timeout(rest.startTimeoutMs);
+    const timeout = AbortSignal.timeout(startTimeoutMs);
     const waiting = AbortSignal.any([signal, timeout, over.signal]);
     const url = await Promise.race([ready(told, waiting), ended, aborted(waiting)]);
     const quiet = watch?.(url, over.signal) ?? new Promise<never>(() => {});
@@ -63,7 +61,7 @@ export async function launch(input: ServerInput, { command, ready, watch, ...res
     await stop();
     signal.throwIfAborted();
     if (failure instanceof Failure) throw failure;
-    throw new Failure('ServerLost', `${model}: did not answer within ${rest.startTimeoutMs / 1000} s${words}`);
+    throw new Failure('ServerLost', `${name} did not answer within ${startTimeoutMs / 1000} s${words}`);
   }
 }
 

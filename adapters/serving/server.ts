@@ -7,7 +7,7 @@ export interface ServerInput {
   /** Its name at the server: the id of the stage that made it. */
   model: string;
   device: RunSettings['device'];
-  /** Shows the server its device; above our own environment. */
+  /** Show the server its device; none: the CPU. */
   variables: Record<string, string>;
   /** File with the identity of the running program. */
   record: string;

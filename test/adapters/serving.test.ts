@@ -84,13 +84,13 @@ test.each<[string, string[], { name: string; message: RegExp }]>([
     ['--says', 'CUDA out of memory', '--exits', '1'],
     {
       name: 'ServerLost',
-      message: /^train-0123456789ab: sh ended with exit code 1: CUDA out of memory \(all of it: .*server\.log\)$/,
+      message: /^vllm ended with exit code 1: CUDA out of memory \(all of it: .*server\.log\)$/,
     },
   ],
   [
     'is deaf',
     ['--deaf'],
-    { name: 'ServerLost', message: /^train-0123456789ab: did not answer within 0\.5 s: loading/ },
+    { name: 'ServerLost', message: /^vllm did not answer within 0\.5 s: loading/ },
   ],
 ])('a server that %s fails its start, and nothing of it is left', async (_, args, failure) => {
   const startTimeout = args.includes('--deaf') ? 500 : 30_000;
@@ -121,7 +121,7 @@ test('a server that ends by itself says how, and takes its children with it', as
   const child = path.join(home, 'child');
   const server = await start(standIn('sglang', ['--child', child]));
   await fetch(new URL('/quit', server.url), { method: 'POST' }).catch(() => undefined);
-  expect(await server.ended).toMatch(/sh ended with exit code 3/);
+  expect(await server.ended).toMatch(/sglang ended with exit code 3/);
   await gone(Number(readFileSync(child, 'utf8')));
 });
 

@@ -1,0 +1,76 @@
+/** Rollouts of a random tiny model at the embedded server, through every real part: workflows, activities, PyTorch. */
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { createActivities } from '../../activities';
+import { startServer } from '../../adapters/serving';
+import { PROJECT_ROOT } from '../../config/env';
+import type { Trajectory } from '../../core/trajectory';
+import { serverName } from '../../core/ids';
+import { serverInput } from '../fixtures/serving-input';
+import { fewTasks } from '../support/few-tasks';
+import { describeWithPython, PYTHON } from '../support/python';
+import { startExperiment, startWorkflowEnv, type WorkflowEnv } from '../support/workflow-env';
+
+let env: WorkflowEnv;
+
+beforeAll(async () => {
+  env = await startWorkflowEnv((home, client) => createActivities({ home, client }));
+});
+afterAll(() => env.stop());
+
+/** A folder of a model with random weights and 2,048 tokens of context. */
+function randomModel(): string {
+  const folder = path.join(env.home, 'random-model');
+  const program =
+    'import sys, pathlib; from trainer.tests.tiny import tiny_folder; tiny_folder(pathlib.Path(sys.argv[1]))';
+  execFileSync(PYTHON, ['-c', program, folder], { cwd: PROJECT_ROOT, stdio: 'ignore' });
+  return folder;
+}
+
+async function experimentOf(model: string, prompt: 'tiny' | 'full') {
+  const sampling = { temperature: 1, topP: 1, maxNewTokens: 8 };
+  const policy = { type: 'model', model: 'student', sampling };
+  return {
+    ...{ seed: 1, prompt, idleStop: '10m', device: 'cpu', serve: { type: 'embedded', slots: 4 } },
+    limits: { maxSteps: 2, maxTokens: 2000, replyTimeout: '1m' },
+    tasks: { heldout: await fewTasks(env.home) },
+    models: { student: { type: 'folder', path: model } },
+    evaluate: { student: { tasks: 'heldout', samples: 2, policy } },
+  };
+}
+
+describeWithPython('the embedded server', () => {
+  test('plays the rollouts of a stage and leaves nothing behind; a prompt too long for it stops the stage', async () => {
+    const model = randomModel();
+    await (await startExperiment(env.client, 'plays', { config: await experimentOf(model, 'tiny') })).result();
+    const store = path.join(env.home, 'store');
+    const stages = readdirSync(store);
+    const evaluated = stages.find((stage) => stage.startsWith('evaluate-'))!;
+    const served = stages.find((stage) => stage.startsWith('model-'))!;
+    const lines = readFileSync(path.join(store, evaluated, 'results.jsonl'), 'utf8')
+      .trim()
+      .split('\n');
+    expect(lines).toHaveLength(4);
+    for (const { id } of lines.map((line) => JSON.parse(line) as { id: string })) {
+      const trajectory = JSON.parse(readFileSync(path.join(store, id, 'a1', 'trajectory.json'), 'utf8')) as Trajectory;
+      expect(trajectory.policy).toMatchObject({ model: served });
+      const { usage, tokenIds, logProbs } = trajectory.steps[0]!.reply;
+      expect(tokenIds).toHaveLength(usage!.completionTokens);
+      expect(logProbs).toHaveLength(usage!.completionTokens);
+    }
+    const long = await startExperiment(env.client, 'too-long', { config: await experimentOf(model, 'full') });
+    const message = await long.result().then(
+      () => '',
+      (error: { cause: Error }) => error.cause.message,
+    );
+    expect(message).toMatch(
+      new RegExp(`the context of ${served} is too small for the prompt of task \\S+: use a model`),
+    );
+  }, 240_000);
+
+  test('it refuses a folder without a model in its own words', async () => {
+    const starting = startServer({ type: 'embedded', slots: 1 }, serverInput(env.home));
+    await expect(starting).rejects.toMatchObject({ name: 'ConfigInvalid', message: expect.stringContaining(env.home) });
+  }, 120_000);
+});
