@@ -1,9 +1,9 @@
 /**
- * Records the histories that `replay.test.ts` replays: `npx tsx test/replay/record.ts`. Run it after a change of the
+ * Records the histories that `replay.test.ts` replays: `npx tsx test/replay/record.ts [SCENARIO…]`. Run it after a change of the
  * workflows that is not guarded by `patched`, when no such history can be open anywhere any more. All payloads are those
  * of the fake pipeline; names of machines, processes and paths are taken out.
  */
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Client } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils';
@@ -114,6 +114,29 @@ const scenarios: Record<string, Scenario> = {
     return ['refused', 'evaluate-6', 'evaluate-6/shard-0'];
   },
 
+  async trained(client) {
+    pipeline.fail('train train-8', new Failure('TrainerCrashed', 'train-8: ended with exit code 1'));
+    const stages: FakeStage[] = [
+      { id: 'model-8', kind: 'model' },
+      { id: 'pairs-8', kind: 'pairs' },
+      { id: 'reference-8', kind: 'reference', inputs: ['model-8', 'pairs-8'] },
+      { id: 'train-8', kind: 'train', inputs: ['model-8', 'pairs-8', 'reference-8'] },
+    ];
+    await (await begin(client, 'trained', stages, { device: 'gpu' })).result();
+    return ['trained', ...stages.map(({ id }) => id)];
+  },
+
+  async diverged(client) {
+    pipeline.fail('train train-9', new Failure('TrainerDiverged', 'train-9: loss is nan at update 5'));
+    const stages: FakeStage[] = [
+      { id: 'train-9', kind: 'train' },
+      { id: 'reference-9', kind: 'reference', inputs: ['train-9'] },
+    ];
+    const handle = await begin(client, 'diverged', stages);
+    await handle.result().catch(() => undefined);
+    return ['diverged', 'train-9'];
+  },
+
   async long(client) {
     const stage = { id: 'collect-7', kind: 'collect' as const, units: 12 };
     const last = pipeline.hold('rollout collect-7/u11');
@@ -129,6 +152,14 @@ const scenarios: Record<string, Scenario> = {
     return ['long', stage.id];
   },
 };
+
+/** Names of the scenarios on the command line, or all of them. */
+function wanted(names: string[]): string[] {
+  const unknown = names.filter((name) => !(name in scenarios));
+  if (unknown.length > 0)
+    throw new Error(`no scenario ${unknown.join(', ')}; there are ${Object.keys(scenarios).join(', ')}`);
+  return names.length > 0 ? names : Object.keys(scenarios);
+}
 
 /** Writes one history; a first run of a workflow that continued as new is named by `runId`. */
 async function record(client: Client, scenario: string, id: string, runId?: string): Promise<void> {
@@ -148,12 +179,14 @@ function scrub(key: string, value: unknown): unknown {
 const IDENTITY = /\d+@[\w.-]+/g;
 
 async function main(): Promise<void> {
-  rmSync(HISTORIES, { recursive: true, force: true });
-  mkdirSync(HISTORIES);
+  const names = wanted(process.argv.slice(2));
+  mkdirSync(HISTORIES, { recursive: true });
+  for (const file of readdirSync(HISTORIES))
+    if (names.includes(file.split('.')[0]!)) rmSync(path.join(HISTORIES, file));
   const env = await startWorkflowEnv(fakeActivities(pipeline), () => startShortHistories(40));
   try {
-    for (const [scenario, run] of Object.entries(scenarios)) {
-      for (const id of await run(env.client)) await record(env.client, scenario, id);
+    for (const scenario of names) {
+      for (const id of await scenarios[scenario]!(env.client)) await record(env.client, scenario, id);
     }
   } finally {
     await env.stop();
