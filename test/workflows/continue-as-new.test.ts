@@ -1,5 +1,6 @@
-/** A stage with a long history continues as new: counts, holders and the next shard go over, no rollout is lost. */
-import type { RolloutsProgress } from '../../workflows/messages';
+/** Long histories continue as new: counts, holders and the next shard go over, no rollout and no server is lost. */
+import { serverName } from '../../core/ids';
+import type { RolloutsProgress, ServerProgress } from '../../workflows/messages';
 import { FakePipeline } from '../support/fake-pipeline';
 import { startShortHistories } from '../support/short-histories';
 import { fakeActivities, startExperiment, startWorkflowEnv, until, type WorkflowEnv } from '../support/workflow-env';
@@ -46,4 +47,48 @@ test('a long stage continues as new, still held by both of its experiments', asy
   const begun = pipeline.log.filter((line) => line.startsWith('rollout long-collect/'));
   expect(begun.toSorted()).toEqual(Array.from({ length: units }, (_, n) => `rollout long-collect/u${n}`).toSorted());
   expect(pipeline.count('seal long-collect')).toBe(1);
+});
+
+test('a long stage holds its model server from run to run', async () => {
+  const stage = { id: 'served-collect', kind: 'collect' as const, units: 8, model: 'model-held' };
+  pipeline.declare('served', [stage], { shardSize: 1, idleStopMs: 1 });
+  const last = pipeline.hold('rollout served-collect/u7');
+  const handle = await startExperiment(env.client, 'served');
+  await last.reached;
+  const { raw } = await env.client.workflow.getHandle('served-collect').describe();
+  expect(raw.workflowExecutionInfo?.firstRunId).not.toBe(raw.workflowExecutionInfo?.execution?.runId);
+  expect(pipeline.count('start model-held')).toBe(1);
+  last.release();
+  expect(await handle.result()).toMatchObject({ sealed: 1 });
+  await env.client.workflow.getHandle(serverName('model-held')).result();
+  expect(pipeline.count('start model-held')).toBe(1);
+});
+
+test('a model server with a long history goes over to another run with all of its holders', async () => {
+  const settings = { serve: { type: 'embedded', slots: 1 }, device: 'cpu', idleStopMs: 1 };
+  const workflowId = serverName('model-long');
+  const server = env.client.workflow.getHandle(workflowId);
+  const holders = Array.from({ length: 20 }, (_, n) => `holder-${n}`);
+  const runs = new Set<string>();
+  for (const holder of holders) {
+    await env.client.workflow.signalWithStart('modelServer', {
+      ...{ workflowId, taskQueue: 'control', args: [{ model: 'model-long', settings }] },
+      ...{ signal: 'acquire', signalArgs: [holder] },
+    });
+    await until(
+      () => server.query<ServerProgress>('server'),
+      (progress) => progress.holders.includes(holder),
+    );
+    runs.add((await server.describe()).runId);
+  }
+  expect(runs.size).toBeGreaterThan(1);
+  const progress = await until(
+    () => server.query<ServerProgress>('server'),
+    ({ state }) => state === 'serving',
+  );
+  expect(progress.holders).toEqual(holders);
+  expect(pipeline.count('start model-long')).toBe(pipeline.count('stop model-long') + 1);
+  for (const holder of holders) await server.signal('release', holder);
+  await server.result();
+  expect(pipeline.count('stop model-long')).toBe(pipeline.count('start model-long'));
 });

@@ -67,6 +67,11 @@ describeWithPython('the embedded server', () => {
     expect(message).toMatch(
       new RegExp(`the context of ${served} is too small for the prompt of task \\S+: use a model`),
     );
+
+    const server = env.client.workflow.getHandle(serverName(served));
+    await server.cancel();
+    await expect(server.result()).rejects.toThrow('cancelled');
+    expect(readdirSync(path.join(env.home, 'runs', '.servers'))).toEqual([`${served}.log`]);
   }, 240_000);
 
   test('it refuses a folder without a model in its own words', async () => {

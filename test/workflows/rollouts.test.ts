@@ -115,6 +115,24 @@ test('a rollout that ends as an infrastructure failure is recorded and its shard
   expect(pipeline.count('rollout broken/u2')).toBe(2);
 });
 
+test('a rollout that no other would fare better than stops its stage at once, with the message', async () => {
+  const message = 'the context of model-x is too small for the prompt of task pocket-1';
+  const running = pipeline.hold('rollout hopeless/u3');
+  const first = pipeline.hold('rollout hopeless/u0');
+  pipeline.fail('rollout hopeless/u1', new Failure('ConfigInvalid', message));
+  const handle = await startStage('hopeless', 8, { lanes: 1, shardSize: 3 });
+  await Promise.all([running.reached, first.reached]);
+  first.release();
+  const cause = await handle.result().then(
+    () => null,
+    (error: { cause: Error }) => error.cause,
+  );
+  expect(cause).toMatchObject({ message: expect.stringContaining(`hopeless (hopeless): ${message}`) });
+  expect(pipeline.count('cancelled rollout hopeless/u3')).toBe(1);
+  expect(pipeline.log.filter((line) => /^(failure|seal) hopeless/.test(line))).toEqual([]);
+  expect(rolloutsBegun('hopeless')).not.toContain('rollout hopeless/u7');
+});
+
 test('two shards are open at a time, and the next one opens when one of them ends', async () => {
   const held = [0, 2].map((unit) => pipeline.hold(`rollout window/u${unit}`));
   const third = pipeline.hold('rollout window/u4');
