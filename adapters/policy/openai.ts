@@ -38,6 +38,18 @@ const extras = z.object({
 });
 
 export function openAiPolicy(config: OpenAiConfig, endpoint: Endpoint): Policy {
+  const complete = openEndpoint(config.model, endpoint);
+  return {
+    ref: { name: endpoint.name, model: config.model, privileged: false },
+    async ask({ messages, seed, signal }: AskInput) {
+      const completion = await complete({ ...request(config), messages, seed }, signal);
+      return completion === CONTEXT_FULL ? CONTEXT_FULL : toReply(completion);
+    },
+  };
+}
+
+/** Sends chat requests with any further fields. What comes back has a choice; a fault is classified as above. */
+export function openEndpoint(model: string, endpoint: Endpoint) {
   const client = new OpenAI({
     baseURL: endpoint.url,
     apiKey: endpoint.apiKey ?? 'none',
@@ -49,21 +61,22 @@ export function openAiPolicy(config: OpenAiConfig, endpoint: Endpoint): Policy {
     logLevel: 'off',
     fetch: patientFetch(endpoint.replyTimeoutMs),
   });
-  return {
-    ref: { name: endpoint.name, model: config.model, privileged: false },
-    async ask({ messages, seed, signal }: AskInput) {
-      const deadline = AbortSignal.timeout(endpoint.replyTimeoutMs);
-      try {
-        const completion = await client.chat.completions.create(
-          { ...request(config), messages, seed } as ChatCompletionCreateParamsNonStreaming,
-          { signal: signal ? AbortSignal.any([signal, deadline]) : deadline },
-        );
-        return toReply(completion, config, endpoint);
-      } catch (error) {
-        signal?.throwIfAborted();
-        return classify(error, config, endpoint);
-      }
-    },
+  return async (
+    body: { messages: AskInput['messages']; [field: string]: unknown },
+    signal?: AbortSignal,
+  ): Promise<ChatCompletion | typeof CONTEXT_FULL> => {
+    const deadline = AbortSignal.timeout(endpoint.replyTimeoutMs);
+    try {
+      const completion = await client.chat.completions.create(
+        { ...body, model } as ChatCompletionCreateParamsNonStreaming,
+        { signal: signal ? AbortSignal.any([signal, deadline]) : deadline },
+      );
+      if (completion.choices?.[0]?.message !== undefined) return completion;
+      throw unavailable(model, endpoint, 'answered without a choice: not a chat completion');
+    } catch (error) {
+      signal?.throwIfAborted();
+      return classify(error, model, endpoint);
+    }
   };
 }
 
@@ -96,9 +109,8 @@ function safely<T>(read: () => T): T | undefined {
 }
 
 /** `top_k`, `min_p` and `return_token_ids` are fields of vLLM and SGLang; sent only where the configuration asks. */
-function request({ model, sampling, logProbs }: OpenAiConfig) {
+function request({ sampling, logProbs }: OpenAiConfig) {
   return {
-    model,
     temperature: sampling.temperature,
     top_p: sampling.topP,
     max_tokens: sampling.maxNewTokens,
@@ -109,11 +121,8 @@ function request({ model, sampling, logProbs }: OpenAiConfig) {
   };
 }
 
-function toReply(completion: ChatCompletion, config: OpenAiConfig, endpoint: Endpoint): Reply {
-  const choice = completion.choices?.[0];
-  if (choice?.message === undefined) {
-    throw unavailable(config, endpoint, 'answered without a choice: not a chat completion');
-  }
+function toReply(completion: ChatCompletion): Reply {
+  const choice = completion.choices[0]!;
   const extra = extras.safeParse(choice).data;
   const logProbs = extra?.logprobs?.content?.map((entry) => entry.logprob);
   const { usage } = completion;
@@ -136,30 +145,30 @@ function isContextFull(error: APIError): boolean {
   return error.code === 'context_length_exceeded' || CONTEXT_WORDS.test(error.message);
 }
 
-function classify(error: unknown, config: OpenAiConfig, endpoint: Endpoint): typeof CONTEXT_FULL {
+function classify(error: unknown, model: string, endpoint: Endpoint): typeof CONTEXT_FULL {
   if (error instanceof Failure) throw error;
   if (error instanceof APIUserAbortError) {
-    throw unavailable(config, endpoint, `did not answer within ${endpoint.replyTimeoutMs / 1000} s`);
+    throw unavailable(model, endpoint, `did not answer within ${endpoint.replyTimeoutMs / 1000} s`);
   }
-  if (error instanceof APIConnectionError) throw unavailable(config, endpoint, `cannot be reached: ${reason(error)}`);
+  if (error instanceof APIConnectionError) throw unavailable(model, endpoint, `cannot be reached: ${reason(error)}`);
   // Not an answer of the API: a body that is no JSON, a proxy's page.
   if (!(error instanceof APIError) || error.status === undefined) {
-    throw unavailable(config, endpoint, `gave no usable answer: ${reason(error)}`);
+    throw unavailable(model, endpoint, `gave no usable answer: ${reason(error)}`);
   }
   if (isContextFull(error)) return CONTEXT_FULL;
   const request = error.requestID ? `, request ${error.requestID}` : '';
   const said = `${withoutKey(error.message, endpoint)}${request}`;
   if ([408, 409, 429].includes(error.status) || error.status >= 500) {
-    throw unavailable(config, endpoint, `answered ${said}`, retryAfterMs(error));
+    throw unavailable(model, endpoint, `answered ${said}`, retryAfterMs(error));
   }
   throw new Failure(
     'PolicyRefused',
-    `${config.model} at ${place(endpoint)} refused: ${said}; check model, url and OPENAI_API_KEY of the worker`,
+    `${model} at ${place(endpoint)} refused: ${said}; check model, url and OPENAI_API_KEY of the worker`,
   );
 }
 
-function unavailable(config: OpenAiConfig, endpoint: Endpoint, what: string, retryAfter?: number): Failure {
-  return new Failure('PolicyUnavailable', `${config.model} at ${place(endpoint)} ${what}`, retryAfter);
+function unavailable(model: string, endpoint: Endpoint, what: string, retryAfter?: number): Failure {
+  return new Failure('PolicyUnavailable', `${model} at ${place(endpoint)} ${what}`, retryAfter);
 }
 
 /** Providers repeat a wrong key in their refusal, whole or in part. */

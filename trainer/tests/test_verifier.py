@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.conversations import encode
-from trainer.program import BadInput
+from trainer.program import BadInput, load_model, load_tokenizer
 from trainer.tests.tiny import tiny_model, tiny_tokenizer
-from trainer.verifier import ANSWERS, area_under_curve, finish, measure, one_thread, probability, prompt_ids, split_rows
-from trainer.verifier import verdict_ids
+from trainer.tests.verifier_fixture import FOLDER, fixture_rows
+from trainer.verifier import ANSWERS, Verdict, area_under_curve, finish, measure, one_thread, probability, prompt_ids
+from trainer.verifier import split_rows, verdict_ids
 
 
 def row(task: str, resolved: bool, text: str = "It breaks. the tests pass") -> dict:
@@ -183,3 +184,14 @@ def test_a_model_that_is_too_large_is_not_exported_and_says_why(tmp_path, monkey
     assert "endpoint" in result["notExported"]
     assert not (tmp_path / "verifier.onnx").exists()
     assert result["count"] == 1
+
+
+def test_pytorch_gives_the_worker_fixtures_probabilities():
+    tokenizer, model = load_tokenizer(FOLDER / "model"), load_model(FOLDER / "model", torch.device("cpu"))
+    _, yes, no = verdict_ids(tokenizer)
+    cases = [json.loads(line) for line in (FOLDER / "cases.jsonl").read_text(encoding="utf8").split("\n") if line]
+    for made, case in zip(fixture_rows(), cases, strict=True):
+        assert prompt_ids(made, tokenizer) == case["ids"]
+        with torch.no_grad():
+            found = probability(Verdict(model, yes, no)(torch.tensor([case["ids"]])))
+        assert abs(found - case["probability"]) < 1e-4
