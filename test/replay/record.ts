@@ -8,6 +8,7 @@ import path from 'node:path';
 import type { Client } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils';
 import { Failure } from '../../core/failures';
+import { serverName } from '../../core/ids';
 import type { RunSettings } from '../../core/plan';
 import { FakePipeline, type FakeStage } from '../support/fake-pipeline';
 import { startShortHistories } from '../support/short-histories';
@@ -137,14 +138,59 @@ const scenarios: Record<string, Scenario> = {
     return ['diverged', 'train-9'];
   },
 
+  async served(client) {
+    pipeline.fail('start model-10', new Failure('ServerLost', 'vllm ended with exit code 1'));
+    const stages: FakeStage[] = [{ id: 'evaluate-10', kind: 'evaluate', units: 3, model: 'model-10' }];
+    await (await begin(client, 'served', stages, { idleStopMs: 10 })).result();
+    const server = serverName('model-10');
+    await client.workflow.getHandle(server).result();
+    return ['served', 'evaluate-10', server];
+  },
+
+  async unserved(client) {
+    pipeline.fail('start model-11', new Failure('ConfigInvalid', 'model-11: the tokenizer has no chat template'));
+    const stages: FakeStage[] = [{ id: 'collect-11', kind: 'collect', units: 2, model: 'model-11' }];
+    const handle = await begin(client, 'unserved', stages);
+    await handle.result().catch(() => undefined);
+    return ['unserved', 'collect-11', serverName('model-11')];
+  },
+
+  async outgrown(client) {
+    const message = 'the context of model-12 is too small for the prompt of task u0';
+    pipeline.fail('rollout collect-12/u0', new Failure('ConfigInvalid', message));
+    const other = pipeline.hold('rollout collect-12/u1');
+    const stages: FakeStage[] = [{ id: 'collect-12', kind: 'collect', units: 4, model: 'model-12' }];
+    const handle = await begin(client, 'outgrown', stages, { lanes: 2, shardSize: 2, idleStopMs: 10 });
+    await other.reached;
+    await handle.result().catch(() => undefined);
+    return ['outgrown', 'collect-12', 'collect-12/shard-0'];
+  },
+
+  async held(client) {
+    const stage = { id: 'collect-13', kind: 'collect' as const, units: 30, model: 'model-13' };
+    const last = pipeline.hold('rollout collect-13/u29');
+    const server = client.workflow.getHandle(serverName('model-13'));
+    const handle = await begin(client, 'held', [stage], { shardSize: 1, idleStopMs: 10 });
+    const runId = await runningId(client, stage.id);
+    const served = await runningId(client, server.workflowId);
+    await last.reached;
+    for (const _ of Array.from({ length: 12 })) {
+      await server.signal('acquire', stage.id);
+      await server.query('server');
+    }
+    last.release();
+    await handle.result();
+    await server.result();
+    await record(client, 'held', stage.id, runId);
+    await record(client, 'held', server.workflowId, served);
+    return ['held', stage.id, server.workflowId];
+  },
+
   async long(client) {
     const stage = { id: 'collect-7', kind: 'collect' as const, units: 12 };
     const last = pipeline.hold('rollout collect-7/u11');
     const handle = await begin(client, 'long', [stage], { shardSize: 1 });
-    const { runId } = await until(
-      () => client.workflow.getHandle(stage.id).describe(),
-      () => true,
-    );
+    const runId = await runningId(client, stage.id);
     await last.reached;
     last.release();
     await handle.result();
@@ -152,6 +198,15 @@ const scenarios: Record<string, Scenario> = {
     return ['long', stage.id];
   },
 };
+
+/** The workflow's run, as soon as there is one. */
+async function runningId(client: Client, id: string): Promise<string> {
+  const { runId } = await until(
+    () => client.workflow.getHandle(id).describe(),
+    () => true,
+  );
+  return runId;
+}
 
 /** Names of the scenarios on the command line, or all of them. */
 function wanted(names: string[]): string[] {
