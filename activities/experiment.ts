@@ -10,7 +10,7 @@ import { applyOverrides, readConfig, resolveConfig } from '../config/load';
 import { promptSha256 } from '../config/prompts';
 import { QUEUES } from '../config/queues';
 import type { ExperimentConfig, PolicyConfig } from '../config/schema';
-import { Failure, isFailure } from '../core/failures';
+import { Failure, FAILURES, isFailure } from '../core/failures';
 import { fileSafe } from '../core/ids';
 import {
   type Plan,
@@ -124,7 +124,7 @@ export function createExperimentActivities(store: StageStore, client: Client) {
           const left = error.cause instanceof ApplicationFailure && error.cause.type === 'StageLeft';
           if (left) throw ApplicationFailure.retryable(message, 'StageLeft');
           await writeSealed(path.join(store.folder(stage), 'failure.json'), `${JSON.stringify({ message })}\n`);
-          throw ApplicationFailure.nonRetryable(message, 'StageFailed');
+          throw ApplicationFailure.nonRetryable(message, typeOf(error.cause));
         }
         throw error;
       } finally {
@@ -186,6 +186,13 @@ function modelOf(config: object): string | undefined {
   return 'policy' in config ? policyName(config.policy as PolicyConfig) : undefined;
 }
 
+/** Type of the failure at the root of it all, in our words (core/failures.ts); `StageFailed` where it has none. */
+function typeOf(error: unknown): string {
+  const { cause, type } = (error ?? {}) as { cause?: unknown; type?: string };
+  if (cause instanceof Error) return typeOf(cause);
+  return type !== undefined && type in FAILURES ? type : 'StageFailed';
+}
+
 /** What the report needs of a plan. */
 export function reportPlan(plan: Plan): ReportPlan {
   const { config } = plan.stages.at(-1)!.config as StageConfigs['report'];
@@ -206,14 +213,14 @@ async function withDigests(config: ExperimentConfig): Promise<ExperimentConfig> 
   const models = await mapEntries(config.models, async (source, name) => {
     if (source.type === 'hub') return source;
     const folder = source.type === 'tiny' ? TINY_MODEL : path.resolve(source.path);
-    try {
-      const sha256 = await modelSha256(await checkModelFolder(folder));
-      requireDigest('sha256', folder, source.sha256, sha256);
-      return source.type === 'tiny' ? { ...source, sha256 } : { ...source, path: folder, sha256 };
-    } catch (error) {
+    const at = `models.${name}`;
+    const model = await checkModelFolder(folder).catch((error: Error) => {
       if (!isFailure(error, 'ConfigInvalid')) throw error;
-      throw new Failure('ConfigInvalid', `models.${name}${source.type === 'tiny' ? '' : '.path'}: ${error.message}`);
-    }
+      throw new Failure('ConfigInvalid', `${source.type === 'tiny' ? at : `${at}.path`}: ${error.message}`);
+    });
+    const sha256 = await modelSha256(model);
+    requireDigest(`${at}.sha256`, folder, source.sha256, sha256);
+    return source.type === 'tiny' ? { ...source, sha256 } : { ...source, path: folder, sha256 };
   });
   return { ...config, tasks, models };
 }

@@ -2,7 +2,7 @@
 import colors from 'picocolors';
 import { Failure, type FailureType } from '../core/failures';
 
-const UNUSABLE: readonly FailureType[] = ['ConfigInvalid', 'SandboxUnavailable', 'TaskBroken'];
+const UNUSABLE: readonly FailureType[] = ['ConfigInvalid', 'DataUnusable', 'SandboxUnavailable', 'TaskBroken'];
 
 /** Prints the message for a person and returns the exit code. A bug prints its stack. */
 export function failed(error: unknown): number {

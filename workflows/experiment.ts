@@ -3,9 +3,11 @@
  * stage is skipped; a failed one stops its descendants only, and a rerun takes up exactly there.
  */
 import {
+  ActivityFailure,
   ApplicationFailure,
   condition,
   isCancellation,
+  patched,
   rootCause,
   setHandler,
   upsertSearchAttributes,
@@ -76,19 +78,26 @@ export async function experiment(input: ExperimentInput): Promise<ExperimentResu
       state.state = 'sealed';
     } catch (error) {
       if (isCancellation(error)) throw error;
-      Object.assign(state, { state: 'failed', message: rootCause(error) ?? 'unknown failure' });
+      Object.assign(state, { state: 'failed', failure: typeOf(error), message: rootCause(error) ?? 'unknown failure' });
     }
   };
   await settleAll(stages.map(run));
 
   const failed = progress.stages.filter(({ state }) => state === 'failed');
+  // The report of a failed experiment names what failed and what did not run.
+  const report = failed.length === 0 || patched('report-of-failed') ? await control.publishReport(experiment) : '';
   if (failed.length > 0) {
     const lines = failed.map(({ name, id, message }) => `${name} (${id}): ${message}`);
+    const types = new Set(failed.map(({ failure }) => failure));
     throw ApplicationFailure.nonRetryable(
       `${lines.join('\n')}\nSealed stages are kept: mend the cause and start the experiment again.`,
-      'StageFailed',
+      types.size === 1 ? [...types][0] : 'StageFailed',
     );
   }
-  const report = await control.publishReport(experiment);
   return { experiment, reused, sealed: progress.stages.length - reused, report };
+}
+
+function typeOf(error: unknown): string {
+  const cause = error instanceof ActivityFailure ? error.cause : error;
+  return (cause instanceof ApplicationFailure && cause.type) || 'StageFailed';
 }

@@ -73,6 +73,8 @@ export interface StageProgress {
   state: StageState;
   /** Why it failed or waits, in one line. */
   message?: string;
+  /** Type of the failure (core/failures.ts), where it failed. */
+  failure?: string;
 }
 
 export interface ExperimentProgress {

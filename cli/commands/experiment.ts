@@ -1,6 +1,6 @@
 /** start, status, wait, pause, resume, cancel: an experiment through its workflow. */
 import { WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client';
-import { rootCause } from '@temporalio/common';
+import { ApplicationFailure, rootCause } from '@temporalio/common';
 import path from 'node:path';
 import colors from 'picocolors';
 import { resolvePlan, runFolder } from '../../activities/experiment';
@@ -9,7 +9,7 @@ import { findTarget } from '../../adapters/temporal/target';
 import { homeFolders } from '../../config/env';
 import { readConfig } from '../../config/load';
 import { QUEUES } from '../../config/queues';
-import { Failure } from '../../core/failures';
+import { Failure, FAILURES, type FailureType } from '../../core/failures';
 import type { ExperimentInput } from '../../workflows/messages';
 import type { ExperimentResult } from '../../workflows/experiment';
 import { type ExperimentStatus, readStatus } from '../progress';
@@ -87,7 +87,7 @@ export async function cancel(id: string): Promise<void> {
   process.stdout.write(`${id} is being cancelled; what is sealed is kept\n`);
 }
 
-/** Shows progress until the experiment ends. Throws `StageUnusable` with its message when it failed. */
+/** Shows progress until the experiment ends. Throws the failure that its stages share, `StageUnusable` where they differ. */
 export async function followExperiment(
   temporal: TemporalConnection,
   id: string,
@@ -120,13 +120,18 @@ async function untilEnd(
     try {
       return (await client.workflow.getHandle(id).result()) as ExperimentResult;
     } catch (error) {
-      if (error instanceof WorkflowFailedError)
-        throw new Failure('StageUnusable', rootCause(error.cause) ?? error.message);
+      if (error instanceof WorkflowFailedError) throw failureOf(error);
       if (error instanceof WorkflowNotFoundError) throw unknownExperiment(id);
       await onLost();
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
   }
+}
+
+function failureOf({ cause, message }: WorkflowFailedError): Failure {
+  const type = (cause instanceof ApplicationFailure && cause.type) || undefined;
+  const known = type !== undefined && type in FAILURES ? (type as FailureType) : 'StageUnusable';
+  return new Failure(known, rootCause(cause) ?? message);
 }
 
 async function waitFor(temporal: TemporalConnection, id: string, json: boolean): Promise<void> {
