@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -63,10 +63,23 @@ class TrainData:
         return int(self.rows.lengths[self.units[unit]].sum())
 
 
-def encode_data(
-    spec: dict, tokenizer, cutoff: int, stop: StopRequest, leave_out: Callable[[dict], bool] | None = None
-) -> None:
-    """Writes `out/.work/rows`, unless an earlier attempt has. `leave_out` says which rows are set aside."""
+def heldout_ids(spec: dict) -> set[str]:
+    """Ids of the rows that the verifier is measured on, never trained; empty for other methods."""
+    if spec["method"]["type"] != "verifier":
+        return set()
+    from trainer.verifier import split_rows
+
+    light = [{name: row.get(name) for name in ("id", "task", "resolved")} for row in _lines(Path(spec["data"]))]
+    return {row["id"] for row in split_rows(light, spec["method"]["heldout"], spec["seed"])[1]}
+
+
+def rows_of(spec: dict, ids: set[str]) -> list[dict]:
+    """The rows with these ids, whole, in the file's order."""
+    return [row for row in _lines(conversations_file(spec)) if row["id"] in ids]
+
+
+def encode_data(spec: dict, tokenizer, cutoff: int, stop: StopRequest, aside: set[str]) -> None:
+    """Writes `out/.work/rows`, unless an earlier attempt has. Rows with an id in `aside` are left out."""
     folder = rows_folder(spec)
     kind = spec["method"]["type"]
     source = conversations_file(spec)
@@ -78,15 +91,12 @@ def encode_data(
     notes: dict = {"key": key}
 
     def encoded() -> Iterator[tuple[str, list[int], list[bool]]]:
-        counts, classes, aside = Counts(), {"resolved": 0, "unresolved": 0}, 0
+        counts, classes = Counts(), {"resolved": 0, "unresolved": 0}
         for number, text in read_lines(source):
             stop.raise_if_asked()
-            if wanted is not None or leave_out is not None:
-                light = _light(text)
-                if wanted is not None and light.get("id") not in wanted:
-                    continue
-                if leave_out is not None and leave_out(light):
-                    aside += 1
+            if wanted is not None or aside:
+                row_id = _id(text)
+                if row_id in aside or (wanted is not None and row_id not in wanted):
                     continue
             row = encode_line(source, number, text, tokenizer, cutoff, spec["overlong"], counts)
             if row is None:
@@ -97,7 +107,7 @@ def encode_data(
                 classes["resolved" if row.resolved else "unresolved"] += 1
                 trained[: last_turn(trained)[0]] = 0
             yield row.id, row.encoded.ids, trained
-        notes.update(asdict(counts), setAside=aside)
+        notes.update(asdict(counts), setAside=len(aside))
         if kind == "verifier":
             notes["classes"] = classes
 
@@ -194,10 +204,10 @@ def _lines(path: Path) -> Iterator[dict]:
             raise BadInput("DataUnusable", f"{path}, line {number}: not JSON ({error}); make its stage again") from error
 
 
-def _light(text: str) -> dict:
-    """The row, or an empty one where the line is not JSON: `encode_line` names that."""
+def _id(text: str) -> str | None:
+    """The row's id; None where the line is no row: `encode_line` says so."""
     try:
         row = json.loads(text)
     except ValueError:
-        return {}
-    return row if isinstance(row, dict) else {}
+        return None
+    return row.get("id") if isinstance(row, dict) else None

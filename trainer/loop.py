@@ -14,7 +14,6 @@ import json
 import math
 import os
 import time
-from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,10 @@ import numpy as np
 import torch
 
 from trainer import adapters, checkpoints
+from trainer.alarms import Alarms
 from trainer.batches import group_units, update_count, update_units
 from trainer.conversations import longest_row
-from trainer.data import TrainData, encode_data, open_data
+from trainer.data import TrainData, encode_data, heldout_ids, open_data, rows_of
 from trainer.folders import replace_folder
 from trainer.objectives import Kto, Scorer, check_agreement, make_objective, needs_reference_model
 from trainer.program import (
@@ -43,8 +43,6 @@ from trainer.world import World
 CLIP_NORM = 1.0
 # Nats per token. Rounding of float32 sums stays far below; of bfloat16 products it does not.
 AGREEMENT = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
-SATURATION_WINDOW = 20
-SATURATION_LIMIT = 0.2
 PROGRESS_SECONDS = 0.5
 
 
@@ -60,7 +58,10 @@ def train(spec: dict[str, Any], stop: StopRequest) -> None:
     tokenizer = load_tokenizer(spec["model"])
     model = load_model(spec["model"], device)
     cutoff = longest_row(model.config, spec["cutoff"])
-    heldout = _encode(spec, tokenizer, cutoff, stop, world)
+    aside = heldout_ids(spec)
+    if world.first:
+        encode_data(spec, tokenizer, cutoff, stop, aside)
+    world.wait()
     data = open_data(spec, cutoff)
     run = Run(spec, model, tokenizer, data, cutoff, world, stop)
     if world.first:
@@ -73,28 +74,14 @@ def train(spec: dict[str, Any], stop: StopRequest) -> None:
             tokenizer.save_pretrained(made)
             checkpoints.sync_folder(made)
         summary = run.summary()
-        if heldout is not None:
+        if spec["method"]["type"] == "verifier":
             from trainer.verifier import finish
 
-            summary["heldout"] = finish(model.eval(), tokenizer, heldout, run.out)
+            summary["heldout"] = finish(model, tokenizer, rows_of(spec, aside), run.out)
         checkpoints.write_durably(run.out / "summary.json", json.dumps(summary, ensure_ascii=False) + "\n")
         emit("done", **summary)
     world.wait()
     world.close()
-
-
-def _encode(spec: dict, tokenizer, cutoff: int, stop: StopRequest, world: World) -> list[dict] | None:
-    """Encodes the rows in one process; the others wait. Returns the verifier's held-out rows, None for other methods."""
-    heldout = None
-    if spec["method"]["type"] == "verifier":
-        from trainer.verifier import split_rows
-
-        _, heldout = split_rows(_read_rows(spec["data"]), spec["method"]["heldout"], spec["seed"])
-    aside = {row["id"] for row in heldout or ()}
-    if world.first:
-        encode_data(spec, tokenizer, cutoff, stop, (lambda row: row.get("id") in aside) if aside else None)
-    world.wait()
-    return heldout
 
 
 class Run:
@@ -127,6 +114,9 @@ class Run:
         self.model = model.train(not preference)
         self.device = next(model.parameters()).device
         self.objective = make_objective(method, data, Scorer(model, reference, _pad_id(tokenizer), self.device, autocast), cutoff)
+        self._alarms = None
+        if preference and world.first:
+            self._alarms = Alarms(self.updates, self.objective.alpha, self.objective.beta)
         self.weights = adapters.trained_weights(model)
         self.optimizer = torch.optim.AdamW(
             self.weights.values(), lr=spec["learningRate"], weight_decay=0.0, fused=True
@@ -155,7 +145,6 @@ class Run:
         """Runs every update that is left. Stopped after a checkpoint where a stop was asked for."""
         saved = self.update
         every = self.spec["checkpointUpdates"]
-        recent: deque[float] = deque(maxlen=SATURATION_WINDOW)
         spoken, spoken_tokens = time.monotonic(), self.tokens
         while self.update < self.updates:
             try:
@@ -168,7 +157,8 @@ class Run:
                 raise
             self.update += 1
             self._write_metrics(metrics)
-            self._watch_saturation(recent, metrics)
+            for warning in self._alarms.see(metrics) if self._alarms else ():
+                emit("warning", update=self.update, **warning)
             now = time.monotonic()
             if self.world.first and (now - spoken >= PROGRESS_SECONDS or self.update == self.updates):
                 rate = (self.tokens - spoken_tokens) / max(now - spoken, 1e-9)
@@ -185,7 +175,8 @@ class Run:
         return adapters.merge_adapter(self.model).to(self.stored_dtype).eval()
 
     def summary(self) -> dict:
-        rows = _read_rows(self.out / "metrics.jsonl")
+        with open(self.out / "metrics.jsonl", encoding="utf8") as lines:
+            rows = [json.loads(line) for line in lines]
         last = rows[-max(1, len(rows) // 10) :]
         draws = [
             int(unit)
@@ -297,27 +288,6 @@ class Run:
             self.optimizer.zero_grad()
             raise Stopped
 
-    def _watch_saturation(self, recent: deque[float], metrics: dict) -> None:
-        """Warns once a window in which too many logits lie where the loss has no gradient."""
-        if "saturated" not in metrics or not self.world.first:
-            return
-        recent.append(metrics["saturated"])
-        if len(recent) < min(SATURATION_WINDOW, self.updates):
-            return
-        share = sum(recent) / len(recent)
-        if share <= SATURATION_LIMIT:
-            return
-        alpha, beta = self.objective.alpha, self.objective.beta
-        cause = (
-            f"alpha/beta is {alpha / beta:.3g}, and lengths alone move the logit by (alpha - beta) * (difference of log-probabilities): "
-            "lower entropyRatio, or beta with it"
-            if alpha != beta
-            else "lower the learning rate or beta, or train fewer epochs"
-        )
-        message = f"{share:.0%} of the logits of the last {len(recent)} updates are beyond ±5, where almost nothing is learned; {cause}"
-        emit("warning", update=self.update, saturated=share, message=message)
-        recent.clear()
-
     def _write_metrics(self, metrics: dict) -> None:
         if self.world.first:
             self._metrics.write(json.dumps(metrics, allow_nan=False).encode() + b"\n")
@@ -371,8 +341,3 @@ def _seed_of(seed: int, update: int, rank: int) -> int:
 def _pad_id(tokenizer) -> int:
     pad = tokenizer.pad_token_id
     return pad if pad is not None else tokenizer.eos_token_id or 0
-
-
-def _read_rows(path: str | Path) -> list[dict]:
-    with open(path, encoding="utf8") as lines:
-        return [json.loads(line) for line in lines if line.strip()]

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,12 @@ def main(spec: dict[str, Any], stop: StopRequest) -> None:
     summary = Path(spec["out"]) / "summary.json"
     if summary.exists():
         emit("done", **json.loads(summary.read_text(encoding="utf8")))
-        return
-    from trainer.loop import train
+    else:
+        from trainer.loop import train
 
-    train(spec, stop)
+        train(spec, stop)
+    for finished in ("checkpoints", "rows"):
+        shutil.rmtree(summary.parent / ".work" / finished, ignore_errors=True)
 
 
 if __name__ == "__main__":
