@@ -7,6 +7,7 @@ import { type Client, WorkflowFailedError, WorkflowNotFoundError } from '@tempor
 import { ApplicationFailure, rootCause } from '@temporalio/common';
 import { stringify } from 'yaml';
 import { applyOverrides, readConfig, resolveConfig } from '../config/load';
+import { homeFolders } from '../config/env';
 import { promptSha256 } from '../config/prompts';
 import { QUEUES } from '../config/queues';
 import type { ExperimentConfig, PolicyConfig } from '../config/schema';
@@ -22,7 +23,7 @@ import {
 } from '../core/plan';
 import { checkModelFolder, modelSha256, TINY_MODEL } from '../adapters/models';
 import { writeSealed } from '../adapters/store/sealed';
-import { fileSha256, type StageStore } from '../adapters/store/stages';
+import { fileSha256, StageStore } from '../adapters/store/stages';
 import { stageAttributes } from '../workflows/attributes';
 import type { ExperimentInput } from '../workflows/messages';
 import { buildReport, type ReportPlan, writeReport } from './report';
@@ -210,7 +211,8 @@ async function withDigests(config: ExperimentConfig): Promise<ExperimentConfig> 
     requireDigest(`${at}.sha256`, file, entry.source.sha256, sha256);
     return { ...entry, source: { ...entry.source, path: file, sha256 } };
   });
-  const models = await mapEntries(config.models, async (source, name) => {
+  const models = await mapEntries(config.models, async (declared, name) => {
+    const source = declared.type === 'trained' ? await trainedModel(declared, `models.${name}`) : declared;
     if (source.type === 'hub') return source;
     const folder = source.type === 'tiny' ? TINY_MODEL : path.resolve(source.path);
     const at = `models.${name}`;
@@ -223,6 +225,23 @@ async function withDigests(config: ExperimentConfig): Promise<ExperimentConfig> 
     return source.type === 'tiny' ? { ...source, sha256 } : { ...source, path: folder, sha256 };
   });
   return { ...config, tasks, models };
+}
+
+/** The folder that the other experiment's newest plan names; its stage has to be sealed. */
+async function trainedModel(
+  { experiment, model }: { experiment: string; model: string },
+  at: string,
+): Promise<{ type: 'folder'; path: string; sha256?: string }> {
+  const { home } = homeFolders();
+  const file = path.join(runFolder(home, experiment), 'plan.json');
+  if (!existsSync(file))
+    throw new Failure('ConfigInvalid', `${at}.experiment: no experiment ${experiment} has run here`);
+  const { stages } = JSON.parse(await readFile(file, 'utf8')) as Plan;
+  const stage = stages.find(({ name }) => name === `train:${model}` || name === `model:${model}`);
+  if (!stage) throw new Failure('ConfigInvalid', `${at}.model: ${experiment} trains no model named ${model}`);
+  const store = new StageStore(home);
+  if (store.sealed(stage.id)) return { type: 'folder', path: path.join(store.folder(stage.id), 'model') };
+  throw new Failure('ConfigInvalid', `${at}: ${stage.name} of ${experiment} is not trained yet; let it finish first`);
 }
 
 function requireDigest(at: string, what: string, given: string | undefined, found: string): void {

@@ -32,11 +32,11 @@ export async function prepareModel(store: StageStore, id: string, { heartbeat, s
   if (source.type === 'hub') {
     await fetchModel(source, placed, { onProgress: heartbeat, signal });
   } else {
-    await placeModel(await checkModelFolder(source.type === 'tiny' ? TINY_MODEL : source.path), placed);
+    await placeModel(await checkModelFolder(source.type === 'folder' ? source.path : TINY_MODEL), placed);
   }
   const model = await checkModelFolder(placed);
   const sha256 = await modelSha256(model, heartbeat);
-  if (source.type !== 'hub' && source.sha256 !== undefined && source.sha256 !== sha256) {
+  if ('sha256' in source && source.sha256 !== undefined && source.sha256 !== sha256) {
     throw new Failure('ConfigInvalid', `${id}: the model changed after the experiment was started; start it again`);
   }
   const sizes = await Promise.all(model.files.map(async (file) => (await stat(path.join(placed, file))).size));

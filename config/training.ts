@@ -18,6 +18,8 @@ export const model = z.discriminatedUnion('type', [
     path: z.string(),
     sha256: modelSha256,
   }),
+  /** What another experiment here has trained under that name: its folder, as it is when this experiment starts. */
+  z.strictObject({ type: z.literal('trained'), experiment: z.string(), model: name() }),
   z.strictObject({
     type: z.literal('hub'),
     /** `owner/name` on the Hugging Face Hub (or the mirror in HF_ENDPOINT of the worker). */
