@@ -43,7 +43,7 @@ export async function scoreTask(input: ScoreInput, deps: ScoreDeps): Promise<voi
     const committed = await readCommitted(path.join(input.store, id));
     if (!committed) continue; // an infrastructure failure: not a candidate
     const score = await scorePatch(folder, sha256Hex(committed.trajectory.patch), committed.trajectory.patch);
-    const record: ScoreRecord = { id, task: task.id, sample, ...score, verifierScore: null };
+    const record: ScoreRecord = { id, task: task.id, sample, ...score };
     lines.push(`${JSON.stringify(record)}\n`);
   }
   await writeSealed(path.join(folder, 'scores.jsonl'), lines.join(''));

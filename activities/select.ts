@@ -14,6 +14,7 @@ import {
   type ScoreRecord,
   selectCandidate,
   type SelectionRecord,
+  type VerdictRecord,
 } from '../core/selection';
 import type { RolloutSummary } from '../core/trajectory';
 
@@ -22,6 +23,8 @@ export interface SelectInput {
   evaluateFolder: string;
   /** Sealed stage of their scores. */
   scoreFolder: string;
+  /** Sealed verify stage of the same rollouts; absent where the experiment has no verifier. */
+  verdictFolder?: string | undefined;
   selector: SelectorConfig;
   /** Name of the evaluated arm: in the predictions' model name. */
   armName: string;
@@ -31,24 +34,35 @@ export interface SelectInput {
 
 /** Writes both files; a task whose rollouts all failed has a selection that says so, and no prediction. */
 export async function selectStage(input: SelectInput): Promise<void> {
-  const { evaluateFolder, scoreFolder, selector, armName, outFolder } = input;
+  const { evaluateFolder, scoreFolder, verdictFolder, selector, armName, outFolder } = input;
   const rollouts = await SealedStage.open(evaluateFolder);
-  const scores = await SealedStage.open(scoreFolder);
+  const scores = await recordsById<ScoreRecord>(scoreFolder, 'scores.jsonl');
+  const verdicts = await recordsById<VerdictRecord>(verdictFolder, 'verdicts.jsonl');
   await mkdir(outFolder, { recursive: true });
-  const records = await selectTasks(rollouts, scores, selector);
+  const records = await selectTasks(rollouts, scores, verdicts, selector);
   const lines = records.map((record) => `${JSON.stringify(record)}\n`);
   await pipeline(Readable.from(lines), createWriteStream(path.join(outFolder, 'selections.jsonl')));
   const predictions = predictionsOf(records, rollouts, `${armName}+${selector.type}`);
   await writePredictions(path.join(outFolder, 'predictions.json'), predictions);
 }
 
+/** Rollout id -> record; none without a stage. */
+async function recordsById<T extends { id: string }>(
+  folder: string | undefined,
+  file: string,
+): Promise<Map<string, T>> {
+  const records = new Map<string, T>();
+  if (folder === undefined) return records;
+  for await (const record of (await SealedStage.open(folder)).lines<T>(file)) records.set(record.id, record);
+  return records;
+}
+
 async function selectTasks(
   rollouts: SealedStage,
-  scores: SealedStage,
+  scores: Map<string, ScoreRecord>,
+  verdicts: Map<string, VerdictRecord>,
   selector: SelectorConfig,
 ): Promise<SelectionRecord[]> {
-  const scoreOf = new Map<string, ScoreRecord>();
-  for await (const score of scores.lines<ScoreRecord>('scores.jsonl')) scoreOf.set(score.id, score);
   const tasks = new Map<string, { candidates: Candidate[]; missing: number }>();
   const taskOf = (id: string) => {
     const task = tasks.get(id) ?? { candidates: [], missing: 0 };
@@ -56,7 +70,8 @@ async function selectTasks(
     return task;
   };
   for await (const rollout of rollouts.lines<RolloutSummary>('results.jsonl')) {
-    taskOf(rollout.task).candidates.push(candidateOf(rollout, scoreOf.get(rollout.id)));
+    const candidate = candidateOf(rollout, scores.get(rollout.id), verdicts.get(rollout.id));
+    taskOf(rollout.task).candidates.push(candidate);
   }
   for await (const failure of rollouts.lines<FailureRecord>('failures.jsonl')) taskOf(failure.task).missing += 1;
   return [...tasks]

@@ -19,7 +19,7 @@ export const STAGE_KINDS = {
   reference: 1,
   train: 1,
   evaluate: 1,
-  score: 1,
+  score: 2,
   /** Verifier scores of evaluated rollouts. */
   verify: 1,
   select: 1,

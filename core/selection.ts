@@ -14,7 +14,13 @@ import { byIdentity, byTies, type Candidate, isScored } from './selection/candid
 import type { Criterion, FilterName } from './selection/criteria';
 import { ruleOf } from './selection/rule';
 
-export { type Candidate, candidateOf, type ScoreRecord, type TestScore } from './selection/candidate';
+export {
+  type Candidate,
+  candidateOf,
+  type ScoreRecord,
+  type TestScore,
+  type VerdictRecord,
+} from './selection/candidate';
 export { type SelectionOrder, selectionOrder } from './selection/rule';
 
 export interface SelectionStep {

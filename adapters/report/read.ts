@@ -15,11 +15,10 @@ import type {
   StageData,
   StageTime,
   TasksData,
-  VerdictRecord,
 } from '../../core/report';
 import { type TrajectoryFacts, trajectoryFacts } from '../../core/report/facts';
 import { evaluateName, shortName } from '../../core/report/lineage';
-import type { ScoreRecord, SelectionRecord } from '../../core/selection';
+import type { ScoreRecord, SelectionRecord, VerdictRecord } from '../../core/selection';
 import type { Task } from '../../core/task';
 import type { RolloutSummary } from '../../core/trajectory';
 import { collect, readTraining } from './read-training';

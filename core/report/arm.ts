@@ -127,11 +127,9 @@ function selectorsOf(repeats: readonly RepeatData[]): string[] {
 
 /** Best@k of one task, index k - 1; as long as the task has graded rollouts. */
 function bestPerK({ scores, verdicts }: RepeatData, rollouts: RolloutSummary[], { rule }: SelectionData): number[] {
-  const candidates = rollouts.map((rollout) => {
-    const candidate = candidateOf(rollout, scores?.records.get(rollout.id));
-    const verdict = verdicts?.records.get(rollout.id);
-    return verdict ? { ...candidate, verifierScore: verdict.verifierScore } : candidate;
-  });
+  const candidates = rollouts.map((rollout) =>
+    candidateOf(rollout, scores?.records.get(rollout.id), verdicts?.records.get(rollout.id)),
+  );
   return bestAtK({ ...selectionOrder(candidates, rule), correct: rollouts.map(correctness) });
 }
 

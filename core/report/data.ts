@@ -3,7 +3,7 @@ import type { ExperimentConfig, SelectorConfig } from '../../config/schema';
 import type { Manifest } from '../artifact';
 import type { BootstrapSettings } from '../estimators';
 import type { Stage } from '../plan';
-import type { ScoreRecord, SelectionRecord } from '../selection';
+import type { ScoreRecord, SelectionRecord, VerdictRecord } from '../selection';
 import type { RolloutSummary } from '../trajectory';
 import type { TrajectoryFacts } from './facts';
 import type { CurvePoint, Heldout } from './training-types';
@@ -23,16 +23,6 @@ export interface FailureRecord {
 export interface ExcludedTask {
   id: string;
   reason: string;
-}
-
-/** A line of `verdicts.jsonl`: what the verifier says of one rollout. */
-export interface VerdictRecord {
-  /** Rollout name, ids.ts. */
-  id: string;
-  task: string;
-  sample: number;
-  /** Probability in [0, 1] that the rollout resolves its task; null = unscored. */
-  verifierScore: number | null;
 }
 
 export interface TasksData {

@@ -17,11 +17,23 @@ export interface ScoreRecord {
   regression: TestScore | null;
   /** The issue's failing example, run on the patch. */
   reproduction: TestScore | null;
-  /** Probability in [0, 1] that the patch resolves the task; null = never scored. */
+}
+
+/** What the verify stage says about one rollout: a line of `verdicts.jsonl`. */
+export interface VerdictRecord {
+  id: string;
+  task: string;
+  sample: number;
+  /** Probability in [0, 1] that the patch resolves the task; null = unscored, which is not 0. */
   verifierScore: number | null;
+  /** Tokens that the verifier read, and those left out of observations to make it fit. */
+  tokens: number;
+  condensedTokens: number;
 }
 
 export interface Candidate extends Omit<ScoreRecord, 'task'> {
+  /** Probability in [0, 1] that the patch resolves the task; null = never scored. */
+  verifierScore: number | null;
   exit: Exit;
   steps: number;
   patchSha256: string;
@@ -30,14 +42,18 @@ export interface Candidate extends Omit<ScoreRecord, 'task'> {
 }
 
 /** Leaves the hidden grade behind. */
-export function candidateOf(rollout: RolloutSummary, score: ScoreRecord | undefined): Candidate {
+export function candidateOf(
+  rollout: RolloutSummary,
+  score: ScoreRecord | undefined,
+  verdict: VerdictRecord | undefined,
+): Candidate {
   return {
     id: rollout.id,
     sample: rollout.sample,
     exit: rollout.exit,
     regression: score?.regression ?? null,
     reproduction: score?.reproduction ?? null,
-    verifierScore: score?.verifierScore ?? null,
+    verifierScore: verdict?.verifierScore ?? null,
     steps: rollout.steps,
     patchSha256: rollout.patchSha256,
     patchLines: rollout.patchLines,

@@ -169,6 +169,7 @@ test('selections do not change when hidden grades do', async () => {
     await selectStage({
       evaluateFolder: path.dirname(results),
       scoreFolder: path.join(storeFolder, select.inputs.scores!),
+      verdictFolder: path.join(storeFolder, select.inputs.verdicts!),
       selector,
       armName: 'sft',
       outFolder: path.join(other, 'again'),

@@ -44,11 +44,13 @@ function repeatData(name: string, tasks: TasksData, grades: readonly string[], r
   const scores = new Map(
     rollouts.map(({ id, task, sample, resolved }): [string, ScoreRecord] => {
       const passed = { passed: Number(resolved), total: 1 };
-      return [id, { id, task, sample, regression: passed, reproduction: passed, verifierScore: null }];
+      return [id, { id, task, sample, regression: passed, reproduction: passed }];
     }),
   );
   const records = tasks.tasks.map(({ id: task }) => {
-    const candidates = rollouts.filter((row) => row.task === task).map((row) => candidateOf(row, scores.get(row.id)));
+    const candidates = rollouts
+      .filter((row) => row.task === task)
+      .map((row) => candidateOf(row, scores.get(row.id), undefined));
     const missing = failures.filter((failure) => failure.task === task).length;
     return { task, selector: EB, ...selectCandidate(candidates, EB, missing) };
   });
@@ -235,17 +237,18 @@ describe('the verifier on an arm', () => {
   const tasks = tasksData(2);
   const repeat = repeatData('a', tasks, ['10', '01']);
   const scores = [0.9, 0.2, null, 0.6];
-  const records = repeat.rollouts.map(({ id, task, sample }, i) => ({ id, task, sample, verifierScore: scores[i]! }));
+  const records = repeat.rollouts.map(({ id, task, sample }, i) => ({
+    ...{ id, task, sample, tokens: 1, condensedTokens: 0 },
+    verifierScore: scores[i]!,
+  }));
   const rule: SelectorConfig = {
     ...{ type: 'entropo', regression: 'off', reproduction: 'off' },
     ...{ minVerifierScore: 0.5, steps: 'fewest' },
   };
   const selections = tasks.tasks.map(({ id }) => {
     const rows = repeat.rollouts.filter(({ task }) => task === id);
-    const candidates = rows.map((row) => ({
-      ...candidateOf({ ...row, exit: 'submitted' }, undefined),
-      verifierScore: records.find((record) => record.id === row.id)!.verifierScore,
-    }));
+    const verdictOf = (id: string) => records.find((record) => record.id === id);
+    const candidates = rows.map((row) => candidateOf({ ...row, exit: 'submitted' }, undefined, verdictOf(row.id)));
     return { task: id, selector: rule, ...selectCandidate(candidates, rule) };
   });
   const judged: RepeatData = {

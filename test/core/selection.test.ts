@@ -212,7 +212,7 @@ describe('what every rule does', () => {
       gradeReason: null,
     };
     const failing = { ...rollout, resolved: false, gradeReason: 'test_a FAILED' };
-    expect(candidateOf(failing, undefined)).toEqual(candidateOf(rollout, undefined));
-    expect(Object.keys(candidateOf(rollout, undefined))).not.toContain('resolved');
+    expect(candidateOf(failing, undefined, undefined)).toEqual(candidateOf(rollout, undefined, undefined));
+    expect(Object.keys(candidateOf(rollout, undefined, undefined))).not.toContain('resolved');
   });
 });
