@@ -72,10 +72,10 @@ describeWithPython('the embedded server', () => {
     await server.cancel();
     await expect(server.result()).rejects.toThrow('cancelled');
     expect(readdirSync(path.join(env.home, 'runs', '.servers'))).toEqual([`${served}.log`]);
-  }, 240_000);
+  }, 480_000);
 
   test('it refuses a folder without a model in its own words', async () => {
     const starting = startServer({ type: 'embedded', slots: 1 }, serverInput(env.home));
     await expect(starting).rejects.toMatchObject({ name: 'ConfigInvalid', message: expect.stringContaining(env.home) });
-  }, 120_000);
+  }, 240_000);
 });
