@@ -14,7 +14,7 @@ import type { DeviceSlots } from '../adapters/devices';
 import { writeSealed } from '../adapters/store/sealed';
 import type { StageStore } from '../adapters/store/stages';
 import { writeLines } from '../adapters/tasks/lines';
-import { runTrainer, trainerEnvironment, type TrainerEnd, type TrainerProgress } from '../adapters/trainer';
+import { runTrainer, trainerEnvironment, type TrainerProgress } from '../adapters/trainer';
 import { Failure } from '../core/failures';
 import { inputsNamed, isPreference, type RunSettings, type Stage, type StageConfigs } from '../core/plan';
 import { type Conversation, RolloutSource } from './conversations';
@@ -123,9 +123,8 @@ async function runStage(
   const beat = setInterval(() => deps.heartbeat(newest), HEARTBEAT_MS);
   const started = Date.now();
   let ending = 'done';
-  let end: TrainerEnd | null = null;
   try {
-    end = await deps.slots.use((variables) =>
+    await deps.slots.use((variables) =>
       runTrainer({
         command: deps.command(program, spec),
         env: trainerEnvironment(device, variables),
@@ -142,7 +141,7 @@ async function runStage(
     throw error;
   } finally {
     clearInterval(beat);
-    await noteTime(folder, program, started, ending, end ?? newest);
+    await noteTime(folder, program, started, ending, newest);
   }
 }
 
@@ -171,7 +170,7 @@ export interface ProgramTime {
   /** Updates done when it ended, also those of earlier runs. */
   update: number;
   tokensPerSecond: number | null;
-  /** As the program measured it. */
+  /** Of main memory, by the process itself. */
   peakMemoryMb: number | null;
 }
 
@@ -180,18 +179,13 @@ async function noteTime(
   program: ProgramTime['program'],
   started: number,
   ending: string,
-  end: TrainerEnd | TrainerProgress | undefined,
+  newest: TrainerProgress | undefined,
 ): Promise<void> {
-  const done = end && 'done' in end ? end.done : {};
   const time: ProgramTime = {
     ...{ event: 'program', program, at: new Date().toISOString(), host: hostname() },
-    ...{ seconds: (Date.now() - started) / 1000, ending, update: end?.update ?? 0 },
-    tokensPerSecond: numberOf(done.tokensPerSecond ?? end?.tokensPerSecond),
-    peakMemoryMb: numberOf(done.peakMemoryMb),
+    ...{ seconds: (Date.now() - started) / 1000, ending, update: newest?.update ?? 0 },
+    tokensPerSecond: newest?.tokensPerSecond ?? null,
+    peakMemoryMb: newest?.peakMemoryMb ?? null,
   };
   await appendFile(path.join(folder, 'timing.jsonl'), `${JSON.stringify(time)}\n`);
-}
-
-function numberOf(value: unknown): number | null {
-  return typeof value === 'number' ? value : null;
 }

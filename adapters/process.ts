@@ -30,6 +30,16 @@ export function isAlive({ pid, start }: ProcessIdentity): boolean {
   return living !== null && living.start === start;
 }
 
+/** Most memory that the process itself has held so far, in megabytes; null where the system does not say (Linux does). */
+export function peakMemoryMb(pid: number): number | null {
+  try {
+    const [, kilobytes] = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+    return kilobytes === undefined ? null : Math.round(Number(kilobytes) / 1024);
+  } catch {
+    return null;
+  }
+}
+
 /** Sends the signal to the process's whole group; false where it is gone. */
 export function signalGroup(pid: number, signal: NodeJS.Signals): boolean {
   try {

@@ -10,6 +10,7 @@ import path from 'node:path';
 import { env, PROJECT_ROOT } from '../config/env';
 import { Failure, FAILURES, type FailureType } from '../core/failures';
 import type { RunSettings } from '../core/plan';
+import { peakMemoryMb } from './process';
 import { type ProgramEnd, startProgram } from './program';
 
 /** Between SIGTERM and SIGKILL: time for a checkpoint. */
@@ -70,6 +71,8 @@ export interface TrainerProgress {
   checkpoint: number | null;
   loss?: number;
   tokensPerSecond?: number;
+  /** Of main memory, so far; a device's is not in it. */
+  peakMemoryMb?: number;
 }
 
 export interface TrainerRun {
@@ -82,41 +85,40 @@ export interface TrainerRun {
   signal: AbortSignal;
 }
 
-export interface TrainerEnd extends TrainerProgress {
-  /** What the last line of the program said: `{"event":"done",...}`. */
-  done: Record<string, unknown>;
-}
-
 /**
  * Runs the program to its end. Throws the signal's reason after a graceful stop, the failure that the program named, or
  * `TrainerCrashed` with its last words.
  */
-export async function runTrainer(run: TrainerRun): Promise<TrainerEnd> {
+export async function runTrainer(run: TrainerRun): Promise<void> {
   const { command, name, work, signal } = run;
   const log = path.join(work, 'program.log');
   const progress: TrainerProgress = { update: 0, updates: 0, checkpoint: null };
   let told: Record<string, unknown> | null = null;
-  let done: Record<string, unknown> | null = null;
+  let done = false;
+  let pid: number | null = null;
   const onLine = (line: Record<string, unknown>) => {
     if (line.event === 'error') told = line;
-    if (line.event === 'done') done = line;
+    if (line.event === 'done') done = true;
     if (line.event === 'checkpoint') progress.checkpoint = Number(line.update);
     if (line.event === 'progress') {
       const { event: _, ...numbers } = line;
       Object.assign(progress, numbers);
     }
+    const peak = pid === null ? null : peakMemoryMb(pid);
+    if (peak !== null) progress.peakMemoryMb = peak;
     run.onProgress(progress);
   };
 
   signal.throwIfAborted();
   const record = path.join(work, 'process.json');
   const program = await startProgram({ command, cwd: PROJECT_ROOT, env: run.env, record, log, onLine });
+  pid = program.pid;
   const stop = () => void program.stop(STOP_GRACE_MS).catch(() => undefined);
   signal.addEventListener('abort', stop, { once: true });
   if (signal.aborted) stop();
   try {
     const end = await program.ended;
-    if (end.code === 0 && done) return { ...progress, done };
+    if (end.code === 0 && done) return;
     signal.throwIfAborted();
     if (end.code === TOLD && told) throw failureOf(name, told);
     throw new Failure('TrainerCrashed', `${name}: ${path.basename(command[0])} ${inWords(end)}${await lastWords(log)}`);

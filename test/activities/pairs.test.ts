@@ -53,9 +53,9 @@ const MIXED: [GivenRollout[], GivenRollout[]] = [
 test('student and teacher are pooled by task; the counts say what there was', async () => {
   const counts = await pool(...MIXED);
   const pairs = read<PreferencePair>('pairs');
-  expect(pairs.map(({ chosen, rejected }) => [chosen, rejected]).toSorted()).toEqual([
-    ['collect-teacher/t1/r00', 'collect-student/t1/r00'],
-    ['collect-teacher/t1/r00', 'collect-student/t1/r01'],
+  expect(pairs.map(({ chosen, rejected }) => `${chosen} over ${rejected}`).toSorted()).toEqual([
+    'collect-teacher/t1/r00 over collect-student/t1/r00',
+    'collect-teacher/t1/r00 over collect-student/t1/r01',
   ]);
   expect(read<Label>('labels').map(({ id, desirable }) => `${id} ${desirable}`)).toEqual([
     'collect-student/t1/r00 false',

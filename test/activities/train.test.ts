@@ -102,11 +102,13 @@ test('the program finds specification and data on disk, and what it leaves is se
 test('heartbeats tell update and newest checkpoint, and the times stand outside the digest', async () => {
   await declareSft();
   await train({ updates: 3 });
-  expect(beats.at(-1)).toEqual({ update: 3, updates: 3, checkpoint: 2, loss: 1 / 3, tokensPerSecond: 90 });
-  expect(lines('timing.jsonl').at(-1)).toMatchObject({
+  expect(beats.at(-1)).toMatchObject({ update: 3, updates: 3, checkpoint: 2, loss: 1 / 3, tokensPerSecond: 90 });
+  const time = lines('timing.jsonl').at(-1)!;
+  expect(time).toMatchObject({
     ...{ event: 'program', program: 'train', ending: 'done', update: 3 },
-    ...{ tokensPerSecond: 100, peakMemoryMb: 12, seconds: expect.any(Number), host: expect.any(String) },
+    ...{ tokensPerSecond: 90, seconds: expect.any(Number), host: expect.any(String) },
   });
+  expect(time.peakMemoryMb === null).toBe(process.platform !== 'linux');
 });
 
 test.each([
