@@ -1,9 +1,9 @@
 """From recorded conversations to token ids and the mask of what is trained.
 
-A conversation is rendered by the tokenizer's chat template and cut into turns. What the policy saw before a reply is the
-rendering of the messages before it and the header of a reply; it must be a prefix of the whole, or one sequence cannot
-stand for all turns. After it come an empty think block that some templates add (not trained), the reply (trained), the
-token that ends it (trained: the policy samples it), and whatever leads to the next reply (not trained).
+A conversation is rendered by the tokenizer's chat template and cut into turns. What the policy saw before a reply is
+the rendering of the messages before it and the header of a reply; it must be a prefix of the whole, or one sequence
+cannot stand for all turns. After it come an empty think block that some templates add (not trained), the reply
+(trained), the token that ends it (trained: the policy samples it), and whatever leads to the next reply (not trained).
 
 The pieces are tokenized apart, as they were when the policy wrote its reply behind a tokenized prompt. Where the record
 holds the ids that were sampled, and they spell the reply in this tokenizer, those are used; the ids of another
@@ -120,11 +120,12 @@ def _sampled(
 
 
 def split_turns(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> tuple[list[Turn], str]:
-    """The rendering of a conversation, cut into its turns, and what follows the last. Put together they are all of it."""
+    """The rendering of a conversation, cut into its turns, and what follows the last. Put together they are all."""
     plain = [{"role": message["role"], "content": message["content"]} for message in messages]
     places = [place for place, message in enumerate(plain) if message["role"] == "assistant"]
     if not tokenizer.chat_template:
-        raise BadInput("ConfigInvalid", "the tokenizer has no chat template; put the model's own into chat_template.jinja")
+        message = "the tokenizer has no chat template; put the model's own into chat_template.jinja"
+        raise BadInput("ConfigInvalid", message)
     end_pattern, _ = _ends(tokenizer)
     try:
         whole = tokenizer.apply_chat_template(plain, tokenize=False)
@@ -254,8 +255,8 @@ def encode_line(
         if overlong == "error":
             raise BadInput(
                 "ConfigInvalid",
-                f"{where} ({row['id']}) has {length} tokens and the cutoff is {cutoff}; raise `cutoff` (no further than "
-                "the model's context), or set `overlong` to drop, truncate-head or truncate-tail",
+                f"{where} ({row['id']}) has {length} tokens and the cutoff is {cutoff}; raise `cutoff` (no further "
+                "than the model's context), or set `overlong` to drop, truncate-head or truncate-tail",
             )
         if overlong == "drop":
             counts.dropped += 1
@@ -292,5 +293,6 @@ def _parse(where: str, text: str) -> dict[str, Any]:
     roles = [message.get("role") for message in messages]
     turns = roles[1:] if roles[:1] == ["system"] else roles
     if not turns or len(turns) % 2 or turns != ["user", "assistant"] * (len(turns) // 2):
-        raise refuse(f"{row['id']} is not [system,] user, assistant, user, assistant … but {', '.join(map(str, roles))}")
+        given = ", ".join(map(str, roles))
+        raise refuse(f"{row['id']} is not [system,] user, assistant, user, assistant … but {given}")
     return row

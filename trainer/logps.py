@@ -48,8 +48,8 @@ def token_scores(
 ) -> Scores:
     """Scores of the trained tokens.   In: (B, T) ids, (B, T) attention, (B, T) bool: this token is trained.
 
-    Rows are padded on the right. `reference_model` may be `model` itself where that is a peft model: the reference is then
-    the model without its adapter. A first token has nothing before it and is never scored.
+    Rows are padded on the right. `reference_model` may be `model` itself where that is a peft model: the reference is
+    then the model without its adapter. A first token has nothing before it and is never scored.
     """
     if not bool((attention_mask[:, 1:] <= attention_mask[:, :-1]).all()):
         raise ValueError("rows must be padded on the right")
@@ -114,8 +114,9 @@ class _Chunked:
         from trl.kernels.chunked_divergence import ChunkedDivergenceFunction
 
         # KL(policy || reference) + H(policy)
+        own, other = self.head, reference.head
         divergence, _ = ChunkedDivergenceFunction.apply(
-            self.hidden, self.head.weight, self.head.bias, reference.hidden, reference.head.weight, reference.head.bias, 1.0
+            self.hidden, own.weight, own.bias, reference.hidden, other.weight, other.bias, 1.0
         )
         return divergence + entropy
 

@@ -40,8 +40,9 @@ def entropo_dpo_loss(
 ) -> tuple[Tensor, Tensor]:
     """-log sigmoid(logit), logit = u_chosen - u_rejected.   In: (B,) nats each. Out: loss (B,), logit (B,).
 
-    |logit| > 5 is a saturated row: its gradient is below 0.7 % of its largest. Where policy and reference agree the logit is
-    (alpha - beta) * (logp_chosen - logp_rejected), so lengths alone saturate it. Source: arXiv 2509.12434 §3.2.
+    |logit| > 5 is a saturated row: above 5 its gradient is below 0.7 % of its largest. Where policy and reference agree
+    the logit is (alpha - beta) * (logp_chosen - logp_rejected): lengths alone saturate it.
+    Source: arXiv 2509.12434 §3.2.
     """
     logit = alpha * (chosen_logps - rejected_logps) - beta * (ref_chosen_logps - ref_rejected_logps)
     return -logsigmoid(logit), logit
@@ -101,7 +102,7 @@ def kto_baseline(
     ref_logps: Tensor | None = None,
     clamp: bool = False,
 ) -> Tensor:
-    """z = alpha * z0 = E_policy[alpha * logp - beta * ref_logp] = beta * KL - lambda * entropy, nats.   Out: (B,) or ().
+    """z = alpha * z0 = E_policy[alpha * logp - beta * ref_logp] = beta * KL - lambda * entropy, nats. Out: (B,), ().
 
     exact       per row, -alpha * entropy + beta * cross_entropy over the visited states; both (B,), sums over tokens
     batch       the mean of `exact` over the batch
@@ -133,7 +134,7 @@ def kto_baseline(
 def class_weights(n_desirable: int, n_undesirable: int, undesirable_weight: float = 1.0) -> tuple[float, float]:
     """(desirable, undesirable) weights such that their classes' summed weights stand in a ratio within [1, 4/3].
 
-    The undesirable weight stays as given; the other moves no further than it must. Source: KTO, arXiv 2402.01306 §4.3.
+    The undesirable weight stays as given; the other moves no further than it must. Source: KTO, arXiv 2402.01306.
     """
     if n_desirable < 1 or n_undesirable < 1:
         raise BadInput(
@@ -146,7 +147,7 @@ def class_weights(n_desirable: int, n_undesirable: int, undesirable_weight: floa
 
 
 def alpha_of(method: dict[str, Any]) -> float:
-    """alpha of a method as the configuration writes it: `alpha`, or `entropyRatio` * beta; beta itself for dpo and kto."""
+    """alpha of a method as the configuration writes it: `alpha`, or `entropyRatio` * beta; beta for dpo and kto."""
     beta = method["beta"]
     if not method["type"].startswith("entropo-"):
         return beta

@@ -167,7 +167,9 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
-        raise BadInput("ConfigInvalid", f"the model folder {path} has no usable tokenizer: {_first_line(error)}") from error
+        raise BadInput("ConfigInvalid", f"{path} has no usable tokenizer: {_first_line(error)}") from error
+    if not tokenizer("x", add_special_tokens=False)["input_ids"]:  # without its files transformers makes an empty one
+        raise BadInput("ConfigInvalid", f"{path} has no usable tokenizer: tokenizer.json is missing or empty")
     if not tokenizer.chat_template:
         raise BadInput(
             "ConfigInvalid",
@@ -180,25 +182,28 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
 def load_model(folder: str | Path, device: torch.device) -> PreTrainedModel:
     """The causal language model of a folder, in evaluation mode; float32 on the CPU, its own dtype on a GPU."""
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM
 
     path = _model_folder(folder)
     try:
         config = AutoConfig.from_pretrained(path, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
-        raise BadInput("ConfigInvalid", f"the config.json of {path} is not one of a known model: {_first_line(error)}") from error
+        message = f"the config.json of {path} is not one of a known model: {_first_line(error)}"
+        raise BadInput("ConfigInvalid", message) from error
     named = config.architectures or []
     if type(config) not in AutoModelForCausalLM._model_mapping or (
         named and not any(name.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for name in named)
     ):
         kind = ", ".join(named) or config.model_type
-        raise BadInput("ConfigInvalid", f"the model in {path} is a {kind}, not a causal language model; name one that is")
+        message = f"the model in {path} is a {kind}, not a causal language model; name one that is"
+        raise BadInput("ConfigInvalid", message)
     dtype = torch.float32 if device.type == "cpu" else "auto"
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
-            path, local_files_only=True, dtype=dtype, output_loading_info=True
+            path, local_files_only=True, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise BadInput("ConfigInvalid", f"the weights in {path} cannot be loaded: {_first_line(error)}") from error
     if info["missing_keys"] or info["mismatched_keys"]:
         names = sorted([*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])])

@@ -99,7 +99,8 @@ def score(model: PreTrainedModel, rows: list[Conversation]) -> list[dict[str, An
     tokens = trained[:, 1:].sum(1).tolist()
     for row, logp in zip(rows, logps, strict=True):
         if not math.isfinite(logp):
-            raise BadInput("DataUnusable", f"line {row.line} ({row.id}): its log-probability under the reference is {logp}")
+            message = f"line {row.line} ({row.id}): its log-probability under the reference is {logp}"
+            raise BadInput("DataUnusable", message)
     return [
         {"id": row.id, "tokens": count, "logProb": logp, "entropy": entropy}
         for row, count, logp, entropy in zip(rows, tokens, logps, entropies, strict=True)

@@ -22,9 +22,8 @@ REPLY = {
     "gemma3": re.compile(r"<start_of_turn>model\n(.*?)(<end_of_turn>)", re.S),
     "glm4": re.compile(r"<\|assistant\|>\n<think></think>\n?(.*?)(<\|user\|>|\Z)", re.S),
 }
-fragments = st.sampled_from(
-    ["\n", "\n\n", " ", "  ", "a", "the tests", "é", "→", "🙂", "<", "</function>", "<think", "user", "assistant\n", "model\n", "0"]
-)
+WHITE, PARTS = ["\n", "\n\n", " ", "  "], ["<", "</function>", "<think", "user", "assistant\n", "model\n"]
+fragments = st.sampled_from([*WHITE, *PARTS, "a", "the tests", "é", "→", "🙂", "0"])
 texts = st.lists(fragments, max_size=6).map("".join)
 # Qwen3 looks at user messages that are tool responses in another way.
 prompts = texts | texts.map(lambda text: f"<tool_response>{text}</tool_response>")

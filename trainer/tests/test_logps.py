@@ -1,4 +1,4 @@
-"""Scores of trained tokens against the model's own full logits, and both trainers' losses against TRL's on real models."""
+"""Scores of trained tokens against the model's own full logits, and losses against TRL's trainers on tiny models."""
 
 import types
 from collections import defaultdict
@@ -98,7 +98,12 @@ def test_masked_tokens_get_exactly_no_gradient():
 
     model.lm_head.register_forward_pre_hook(keep)
     embedded = []
-    model.get_input_embeddings().register_forward_hook(lambda *call: (call[-1].retain_grad(), embedded.append(call[-1]))[0])
+
+    def keep_output(_, inputs, output):
+        output.retain_grad()
+        embedded.append(output)
+
+    model.get_input_embeddings().register_forward_hook(keep_output)
     sft_loss(token_scores(model, ids, attention, trained).logps, trained[:, 1:]).backward()
     before_trained = torch.zeros_like(trained)
     before_trained[:, :-1] = trained[:, 1:]
@@ -129,7 +134,8 @@ def test_padding_order_and_company_change_nothing(architecture):
     ids, attention, trained = batch(lengths)
 
     def sums(rows, width):
-        scores = token_scores(model, ids[rows, :width], attention[rows, :width], trained[rows, :width], with_entropy=True)
+        tables = [table[rows, :width] for table in (ids, attention, trained)]
+        scores = token_scores(model, *tables, with_entropy=True)
         return torch.stack([scores.logps.double().sum(1), scores.entropy.double().sum(1)], 1)
 
     with torch.no_grad():
@@ -231,8 +237,8 @@ class OneProcess:
 def trl_self(model, **settings):
     """What TRL's `_compute_loss` reads of its trainer."""
     metrics = {"train": defaultdict(list), "eval": defaultdict(list)}
-    shared = dict(model=model, accelerator=OneProcess(), aux_loss_enabled=False, _metrics=metrics, _total_train_tokens=0)
-    return types.SimpleNamespace(**shared, _tp_size=1, beta=0.1, precompute_ref_logps=True, **settings)
+    shared = dict(model=model, accelerator=OneProcess(), aux_loss_enabled=False, beta=0.1, precompute_ref_logps=True)
+    return types.SimpleNamespace(**shared, _metrics=metrics, _total_train_tokens=0, _tp_size=1, **settings)
 
 
 def with_trl_head(model):
@@ -254,9 +260,8 @@ def test_equal_alpha_and_beta_give_the_loss_and_gradient_of_trls_dpo_trainer(see
     theirs = with_trl_head(tiny_model(seed=seed))
     inputs = dict(input_ids=ids, attention_mask=attention, completion_mask=trained.long())
     inputs |= dict(zip(("ref_chosen_logps", "ref_rejected_logps"), refs.chunk(2), strict=True))
-    trainer = trl_self(
-        theirs, ld_alpha=None, f_divergence_type="reverse_kl", loss_types=["sigmoid"], loss_weights=[1.0], use_weighting=False
-    )
+    sigmoid = dict(loss_types=["sigmoid"], loss_weights=[1.0], f_divergence_type="reverse_kl")
+    trainer = trl_self(theirs, ld_alpha=None, use_weighting=False, **sigmoid)
     trl_loss = DPOTrainer._compute_loss(trainer, theirs, inputs, False)
     trl_loss.backward()
     assert loss.mean().item() == pytest.approx(trl_loss.item(), abs=1e-5)

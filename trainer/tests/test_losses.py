@@ -169,7 +169,8 @@ def test_each_baseline_is_its_formula_and_clamps_only_when_told():
     # -0.2 * H + 0.1 * CE per row: -2 + 1.2 and -6 + 3.1
     exact = kto_baseline("exact", 0.2, 0.1, entropy=entropy, cross_entropy=cross)
     assert exact.tolist() == pytest.approx([-0.8, -2.9], abs=1e-12)
-    assert kto_baseline("batch", 0.2, 0.1, entropy=entropy, cross_entropy=cross).item() == pytest.approx(-1.85, abs=1e-12)
+    mean = kto_baseline("batch", 0.2, 0.1, entropy=entropy, cross_entropy=cross)
+    assert mean.item() == pytest.approx(-1.85, abs=1e-12)
     # 0.2 * -10 + 1.2 = -0.8; 0.2 * -20 + 1.8 = -2.2
     assert kto_baseline("sampled", 0.2, 0.1, logps=logps, ref_logps=refs).item() == pytest.approx(-1.5, abs=1e-12)
     assert kto_baseline("sampled", 0.2, 0.1, logps=logps, ref_logps=refs, clamp=True).item() == 0
@@ -255,7 +256,7 @@ def test_entropo_dpo_finds_the_optimal_policy_of_a_tree():
 
     states = torch.tensor([[place[leaf[:step]] for step in range(depth)] for leaf in leaves])
     taken = torch.tensor(leaves)
-    trajectory_ref = reference[states, taken].sum(1)
+    ref = reference[states, taken].sum(1)
     behaviour = torch.softmax(torch.randn(len(leaves), generator=generator, dtype=torch.float64), 0)
     first, second = (1 - torch.eye(len(leaves))).nonzero(as_tuple=True)
     weight = behaviour[first] * behaviour[second] * torch.sigmoid(utility[first] - utility[second])
@@ -263,7 +264,7 @@ def test_entropo_dpo_finds_the_optimal_policy_of_a_tree():
 
     def loss():
         logps = torch.log_softmax(scores, 1)[states, taken].sum(1)
-        each, _ = entropo_dpo_loss(logps[first], logps[second], trajectory_ref[first], trajectory_ref[second], alpha, beta)
+        each, _ = entropo_dpo_loss(logps[first], logps[second], ref[first], ref[second], alpha, beta)
         return (weight * each).sum()
 
     minimize(loss, scores)
@@ -271,9 +272,8 @@ def test_entropo_dpo_finds_the_optimal_policy_of_a_tree():
 
 
 def minimize(loss, parameter):
-    optimizer = torch.optim.LBFGS(
-        [parameter], max_iter=2000, tolerance_grad=1e-14, tolerance_change=1e-18, history_size=50, line_search_fn="strong_wolfe"
-    )
+    exact = dict(tolerance_grad=1e-14, tolerance_change=1e-18, history_size=50, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([parameter], max_iter=2000, **exact)
 
     def step():
         optimizer.zero_grad()

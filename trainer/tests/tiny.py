@@ -21,7 +21,7 @@ TEMPLATES: dict[str, tuple[str, list[str]]] = {
     "qwen3-instruct": ("qwen3_instruct_2507", ["<|im_end|>", "<|im_start|>", "<|endoftext|>"]),
     "chatml": ("qwen2_5", ["<|im_end|>", "<|im_start|>", "<|endoftext|>"]),
     "gemma3": ("gemma3", ["<end_of_turn>", "<start_of_turn>", "<eos>", "<bos>"]),
-    "glm4": ("glm4moe", ["<|endoftext|>", "<|user|>", "<|assistant|>", "<|system|>", "<|observation|>", "[gMASK]", "<sop>"]),
+    "glm4": ("glm4moe", ["<|endoftext|>", "<|user|>", "<|assistant|>", "<|system|>", "[gMASK]", "<sop>"]),
 }
 # Makes merges across new lines and spaces, which is where cuts between turns could go wrong.
 CORPUS = ["def f(x):\n    return x + 1\n\n\nuser\nassistant\nmodel\n", "the tests pass\n\n  now, the the the\n\n"] * 20
@@ -35,11 +35,10 @@ def tiny_tokenizer(template: str = "qwen3") -> PreTrainedTokenizerFast:
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    core.train_from_iterator(
-        CORPUS, trainers.BpeTrainer(vocab_size=320, initial_alphabet=alphabet, special_tokens=special, show_progress=False)
-    )
-    bos = "<bos>" if "<bos>" in special else None
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token=special[0], pad_token=special[0], bos_token=bos)
+    options = dict(vocab_size=320, initial_alphabet=alphabet, special_tokens=special, show_progress=False)
+    core.train_from_iterator(CORPUS, trainers.BpeTrainer(**options))
+    end, bos = special[0], "<bos>" if "<bos>" in special else None
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token=end, pad_token=end, bos_token=bos)
     tokenizer.add_special_tokens({"additional_special_tokens": special})
     tokenizer.chat_template = files("trl").joinpath("chat_templates", f"{name}.jinja").read_text(encoding="utf8")
     return tokenizer
@@ -64,13 +63,14 @@ def tiny_model(
         eos_token_id=1,
     )
     experts = dict(moe_intermediate_size=16, num_experts_per_tok=2)
+    routed = dict(n_routed_experts=4, first_k_dense_replace=1, n_group=1, topk_group=1)
     config = {
         "gpt2": lambda: GPT2Config(vocab_size=vocabulary, n_embd=32, n_layer=2, n_head=4, initializer_range=0.3),
         "qwen3": lambda: Qwen3Config(**shape, tie_word_embeddings=True),
         "qwen3-moe": lambda: Qwen3MoeConfig(**shape, **experts, num_experts=4),
         "gemma2": lambda: Gemma2Config(**shape, final_logit_softcapping=2.0, query_pre_attn_scalar=8),
         "gemma3": lambda: Gemma3TextConfig(**shape, query_pre_attn_scalar=8, sliding_window=16),
-        "glm4": lambda: Glm4MoeConfig(**shape, **experts, n_routed_experts=4, first_k_dense_replace=1, n_group=1, topk_group=1),
+        "glm4": lambda: Glm4MoeConfig(**shape, **experts, **routed),
         "cohere2": lambda: Cohere2Config(**{**shape, "logit_scale": 0.25}),
     }[architecture]()
     with torch.random.fork_rng():
