@@ -9,6 +9,8 @@ import { DEFAULT_SANDBOX_LIMITS, type Sandbox, type SandboxLimits } from '../ada
 import { writeSealed } from '../adapters/store/sealed';
 import { StageStore } from '../adapters/store/stages';
 import { TaskSet } from '../adapters/store/task-set';
+import { openVerifier, type OpenVerifierInput } from '../adapters/verifier';
+import { hasOnnx } from '../adapters/verifier/onnx';
 import { loadPrompt } from '../config/prompts';
 import { sha256Hex } from '../core/artifact';
 import { Failure } from '../core/failures';
@@ -32,6 +34,7 @@ import { createAcquireServer, ServerLocator } from './servers';
 import { createStageActivities, readGrade, type Unit, unitFolder } from './stages';
 import { prepareTasks } from './tasks';
 import { scoreReference, trainModel, type TrainerDeps, type TrainerInput } from './train';
+import { verifyRollouts } from './verify';
 
 export interface Dependencies {
   /** Folder that holds `store/` and `runs/`. */
@@ -64,6 +67,9 @@ export type TrainActivities = ReturnType<typeof createTrainActivities>;
 export type { ServeActivities } from './serve';
 
 const HEARTBEAT_MS = 5_000;
+/** Longest wait for one verdict: a prompt as long as the context, read by a server that reads others too. */
+const VERDICT_TIMEOUT_MS = 20 * 60_000;
+type VerifierServer = NonNullable<OpenVerifierInput['server']>;
 
 /** A unit of a stage, and the kind of sandbox it may use. */
 type UnitInput = Unit & { stage: string; sandbox: RunSettings['sandbox'] };
@@ -198,6 +204,27 @@ function createSandboxActivities(store: StageStore, servers: ServerLocator) {
         ),
       );
       return { resolved: false };
+    },
+
+    /** Where the verifier is too large for this process its stage's model server is asked. */
+    async verifyRollouts(id: string): Promise<void> {
+      const { inputs, config } = await store.read<'verify'>(id);
+      const folder = store.folder(inputs.verifier!);
+      const prompt = loadPrompt(config.prompt.name).judge;
+      const verify = async (server?: VerifierServer) => {
+        const verifier = await openVerifier({ folder, ...(server && { server }) });
+        try {
+          await whileBeating((signal) =>
+            verifyRollouts({ stage: id, verifier }, { store, prompt, heartbeat: beat, signal }),
+          );
+        } finally {
+          await verifier.close();
+        }
+      };
+      if (hasOnnx(folder)) return verify();
+      const model = inputs.verifier!;
+      const endpoint = { apiKey: null, replyTimeoutMs: VERDICT_TIMEOUT_MS, name: model };
+      await servers.use(model, (url) => verify({ model, endpoint: { ...endpoint, url } }));
     },
   };
 

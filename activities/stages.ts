@@ -14,6 +14,7 @@ import { readCommitted } from '../adapters/journal';
 import { writeSealed } from '../adapters/store/sealed';
 import type { StageStore } from '../adapters/store/stages';
 import { TaskSet } from '../adapters/store/task-set';
+import { hasOnnx } from '../adapters/verifier/onnx';
 
 /** One piece of a shard's work: a rollout, or a task to score. */
 export interface Unit {
@@ -44,7 +45,7 @@ export interface OpenedStage {
   shards: number;
   /** Units of all shards together. */
   rollouts: number;
-  /** The model that plays them, where it is one of ours. */
+  /** The model that has to be served meanwhile: one of ours that plays, or judges and is too large for this process. */
   model?: string;
 }
 
@@ -63,19 +64,24 @@ export function createStageActivities(store: StageStore) {
   const samplesOf = (stage: Stage): number =>
     stage.kind === 'score' ? 1 : (stage.config as RolloutsStageConfig).samples;
 
+  const servedModel = ({ kind, inputs }: Stage): string | undefined => {
+    if (kind === 'collect' || kind === 'evaluate') return inputs.model;
+    return kind === 'verify' && !hasOnnx(store.folder(inputs.verifier!)) ? inputs.verifier : undefined;
+  };
+
   return {
     async openStage(input: { stage: string; shardSize: number }): Promise<OpenedStage> {
       const stage = await store.read(input.stage);
       const manifest = await store.manifest(stage.id);
       if (manifest) return { sealed: true, counts: manifest.counts, shards: 0, rollouts: 0 };
       await noteTime(stage.id, 'opened');
-      if (!isSharded(stage.kind)) return { sealed: false, counts: {}, shards: 0, rollouts: 0 };
+      const model = servedModel(stage);
+      const served = model === undefined ? {} : { model };
+      if (!isSharded(stage.kind)) return { sealed: false, counts: {}, shards: 0, rollouts: 0, ...served };
       const { ids } = await tasksOf(stage);
       const samples = samplesOf(stage);
       const shards = Math.ceil(ids.length / tasksPerShard(input.shardSize, samples));
-      const { model } = stage.inputs;
-      const opened = { sealed: false, counts: {}, shards, rollouts: ids.length * samples };
-      return model === undefined ? opened : { ...opened, model };
+      return { sealed: false, counts: {}, shards, rollouts: ids.length * samples, ...served };
     },
 
     async openShard(input: {

@@ -15,9 +15,11 @@ import { writeSealed } from '../adapters/store/sealed';
 import type { StageStore } from '../adapters/store/stages';
 import { writeLines } from '../adapters/tasks/lines';
 import { runTrainer, trainerEnvironment, type TrainerProgress } from '../adapters/trainer';
+import { loadPrompt } from '../config/prompts';
 import { Failure } from '../core/failures';
 import { inputsNamed, isPreference, type RunSettings, type Stage, type StageConfigs } from '../core/plan';
 import { type Conversation, RolloutSource } from './conversations';
+import { writeVerifierData } from './verify';
 
 /** Cores of one program: others play rollouts meanwhile. */
 const THREADS = 1;
@@ -46,7 +48,8 @@ export async function trainModel(input: TrainerInput, deps: TrainerDeps): Promis
     const { prompt: _, ...config } = stage.config;
     const preference = isPreference(config.method);
     const data = path.join(folder, 'conversations.jsonl');
-    if (!preference && !existsSync(data)) await writeData(stage, data, deps);
+    if (config.method.type === 'sft' && !existsSync(data)) await writeData(stage, data, deps);
+    if (config.method.type === 'verifier') await writeJudged(stage, data, deps);
     return {
       ...config,
       ...{ model: modelFolder(store, stage), lora: config.lora ?? null },
@@ -101,6 +104,21 @@ async function writeData(stage: DeclaredStage<'train'>, file: string, deps: Trai
     `${stage.id}: none of ${all} collected rollouts is ${keep === 'all' ? 'usable' : keep}: nothing to learn from; ` +
       `collect more, use a better teacher, or set keep: all`,
   );
+}
+
+/** What the verifier learns from, and in `data.json` what became of the rollouts. */
+async function writeJudged(stage: DeclaredStage<'train'>, file: string, deps: TrainerDeps): Promise<void> {
+  const { store, heartbeat, signal } = deps;
+  const told = path.join(store.folder(stage.id), 'data.json');
+  if (existsSync(told)) return;
+  const data = await writeVerifierData(
+    {
+      ...{ stage: stage.id, rollouts: inputsNamed(stage, 'rollouts'), file },
+      ...{ model: modelFolder(store, stage), cutoff: stage.config.cutoff },
+    },
+    { store, prompt: loadPrompt(stage.config.prompt!.name).judge, heartbeat: () => heartbeat(), signal },
+  );
+  await writeSealed(told, `${JSON.stringify(data)}\n`);
 }
 
 async function runStage(

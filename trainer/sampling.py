@@ -104,6 +104,6 @@ def filtered(probabilities: torch.Tensor, sampling: Sampling) -> torch.Tensor:
 def _draw(probabilities: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """The token at each place, in [0, 1), of the cumulated rows; never one of probability 0."""
     cumulated = probabilities.cumsum(-1)
-    total = cumulated[:, -1:]
+    total = cumulated[:, -1:].contiguous()
     found = torch.searchsorted(cumulated, places[:, None] * total, right=True)
     return found.minimum(torch.searchsorted(cumulated, total))[:, 0]

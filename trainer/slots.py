@@ -12,6 +12,7 @@ rows are as long as the longest conversation seen, rounded up to a power of two.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from dataclasses import dataclass
 
@@ -53,7 +54,7 @@ class Step:
         ends = list(itertools.accumulate(len(piece.ids) for piece in pieces))
         self.last = torch.tensor(ends, device=device) - 1
         self.spans = _spans(pieces)
-        self._bias: dict[tuple[int, int | None], torch.Tensor | None] = {}
+        self._bias: dict[tuple[int, int, int | None, torch.dtype], torch.Tensor | None] = {}
         self._targets: dict[int, torch.Tensor] = {}
 
     def targets(self, heads: int) -> torch.Tensor:
@@ -63,16 +64,18 @@ class Step:
             self._targets[heads] = ((self.slots * heads + head) * self.rows + self.positions[0]).view(-1)
         return self._targets[heads]
 
-    def bias(self, span: Span, window: int | None) -> torch.Tensor | None:
-        """What a query of the span may see, True = seen, broadcastable to (slots, heads, queries, keys); None = all."""
-        key = (span.first, window)
+    def bias(self, span: Span, groups: int, window: int | None, dtype: torch.dtype) -> torch.Tensor | None:
+        """Added to the scores of a span, -inf = not seen: (slots, 1, groups * tokens of a slot, keys); None = all seen."""
+        key = (span.first, groups, window, dtype)
         if key not in self._bias:
             query = self.positions[0, span.first : span.first + span.tokens].view(span.slots, 1, -1, 1)
             known = torch.arange(span.keys, device=self.device)
-            seen = known <= query
+            hidden = known > query
             if window is not None:
-                seen = seen & (known > query - window)
-            self._bias[key] = None if span.tokens == 1 and bool(seen.all()) else seen
+                hidden |= known <= query - window
+            bias = torch.zeros(hidden.shape, dtype=dtype, device=self.device).masked_fill_(hidden, -torch.inf)
+            bias = bias if span.tokens == span.slots else bias.repeat(1, 1, groups, 1)
+            self._bias[key] = bias if span.slots * span.tokens > 1 or window is not None else None
         return self._bias[key]
 
 
@@ -208,42 +211,34 @@ class SlotRunner:
         if s_aux is not None:
             raise NotImplementedError("attention sinks")
         queries = query[0].transpose(0, 1)
+        groups = query.shape[1] // key.shape[1]
         found = []
         for span in self.step.spans:
             rows = slice(span.slot, span.slot + span.slots)
+            # Query heads that share a key head stand side by side, so no key is copied: (slots, key heads, .., width).
             q = queries[span.first : span.first + span.tokens].unflatten(0, (span.slots, -1)).transpose(1, 2)
-            k, v = key[rows, :, : span.keys], value[rows, :, : span.keys]
-            seen = self.step.bias(span, sliding_window)
-            out = _grouped(q, k, v, seen, scaling, softcap)
-            found.append(out.transpose(1, 2).flatten(0, 1))
+            shape = q.shape[:3]
+            q = q.reshape(span.slots, key.shape[1], -1, q.shape[-1])
+            bias = self.step.bias(span, groups, sliding_window, query.dtype)
+            out = _attention(q, key[rows, :, : span.keys], value[rows, :, : span.keys], bias, scaling, softcap)
+            found.append(out.reshape(*shape, -1).transpose(1, 2).flatten(0, 1))
         return (found[0] if len(found) == 1 else torch.cat(found))[None], None
 
 
-def _grouped(
+def _attention(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
-    seen: torch.Tensor | None,
+    bias: torch.Tensor | None,
     scaling: float | None,
     softcap: float | None,
 ) -> torch.Tensor:
-    """Attention where several query heads share a key head: their queries stand side by side, keys are not copied."""
-    slots, heads, tokens, width = q.shape
-    groups = heads // k.shape[1]
-    if tokens == 1:
-        q = q.reshape(slots, -1, groups, width)
-    elif groups > 1:
-        q = q.reshape(slots, -1, groups * tokens, width)
-        seen = seen if seen is None else seen.repeat(1, 1, groups, 1)
     if softcap is None:
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=scaling)
-    else:
-        scores = q @ k.transpose(2, 3) * (scaling if scaling is not None else width**-0.5)
-        scores = softcap * torch.tanh(scores / softcap)
-        if seen is not None:
-            scores = scores.masked_fill(~seen, torch.finfo(scores.dtype).min)
-        out = scores.softmax(-1, dtype=torch.float32).to(v.dtype) @ v
-    return out.reshape(slots, heads, tokens, v.shape[-1])
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scaling)
+    scores = q @ k.transpose(2, 3) * (scaling if scaling is not None else q.shape[-1] ** -0.5)
+    scores = softcap * torch.tanh(scores / softcap)
+    scores = scores if bias is None else scores + bias
+    return scores.softmax(-1, dtype=torch.float32).to(v.dtype) @ v
 
 
 class PlainRunner:
@@ -255,6 +250,8 @@ class PlainRunner:
     def __init__(self, model: PreTrainedModel, slots: int) -> None:
         self.model, self.slots = model, slots
         self.caches: list[Cache | None] = [None] * slots
+        names = inspect.signature(model.forward).parameters
+        self.name = "cache_params" if "cache_params" in names else "past_key_values"
 
     def extend(self, pieces: list[Piece]) -> torch.Tensor:
         return torch.stack([self._extend(piece) for piece in pieces])
@@ -262,12 +259,14 @@ class PlainRunner:
     def _extend(self, piece: Piece) -> torch.Tensor:
         if piece.start == 0:
             self.caches[piece.slot] = DynamicCache(config=self.model.config)
-        output = self.model(
-            input_ids=torch.tensor([piece.ids], device=self.model.device),
-            past_key_values=self.caches[piece.slot],
-            use_cache=True,
-        )
-        self.caches[piece.slot] = output.past_key_values
+        # A recurrent layer takes up its state only for a single token; several begin anew.
+        single = piece.start > 0 and any(self.caches[piece.slot].is_linear)
+        for ids in [[token] for token in piece.ids] if single else [piece.ids]:
+            output = self.model(
+                input_ids=torch.tensor([ids], device=self.model.device),
+                use_cache=True,
+                **{self.name: self.caches[piece.slot]},
+            )
         return output.logits[0, -1].float()
 
 

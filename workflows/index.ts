@@ -3,4 +3,4 @@ export { experiment } from './experiment';
 export { modelServer } from './model-server';
 export { collect, evaluate, score } from './rollouts';
 export { shard } from './shard';
-export { model, pairs, reference, report, select, tasks, train } from './single';
+export { model, pairs, reference, report, select, tasks, train, verify } from './single';

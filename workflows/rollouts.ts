@@ -4,7 +4,6 @@
  */
 import {
   allHandlersFinished,
-  CancellationScope,
   condition,
   continueAsNew,
   executeChild,
@@ -12,9 +11,9 @@ import {
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
-import { serverName } from '../core/ids';
-import { release, type RolloutCounts, rolloutsProgress, setPaused, type StageInput } from './messages';
-import { control, controlBulk, watcher } from './proxies';
+import { type RolloutCounts, rolloutsProgress, setPaused, type StageInput } from './messages';
+import { control, controlBulk } from './proxies';
+import { whileServed } from './served';
 import { settleOrCancel } from './settle';
 import { shard } from './shard';
 import { runAsStage } from './stage';
@@ -87,28 +86,4 @@ function rolloutsStage(input: StageInput, self: (input: StageInput) => Promise<S
     }
     return { stage: input.stage, counts: await controlBulk.sealStage(input.stage) };
   });
-}
-
-/** Holds the server of the model from before the first shard to after the last one, which the next run may play. */
-async function whileServed(
-  model: string,
-  { stage, settings }: StageInput,
-  play: () => Promise<void>,
-  goesOn: () => boolean,
-): Promise<void> {
-  const { serve, device, idleStopMs } = settings;
-  let handedOver = false;
-  try {
-    await watcher.acquireServer({ model, holder: stage, settings: { serve, device, idleStopMs } });
-    await play();
-    handedOver = goesOn();
-  } finally {
-    if (!handedOver) await CancellationScope.nonCancellable(() => leaveServer(model, stage));
-  }
-}
-
-/** A server that has failed is gone already. */
-async function leaveServer(model: string, stage: string): Promise<void> {
-  const leaving = getExternalWorkflowHandle(serverName(model)).signal(release, stage);
-  await leaving.catch(() => undefined);
 }

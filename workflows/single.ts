@@ -2,6 +2,7 @@
 import type { StageInput } from './messages';
 import { control, controlBulk, sandbox, trainer } from './proxies';
 import type { StageResult } from './rollouts';
+import { whileServed } from './served';
 import { runAsStage } from './stage';
 
 export async function tasks(input: StageInput): Promise<StageResult> {
@@ -24,6 +25,10 @@ export async function train(input: StageInput): Promise<StageResult> {
   return singleStage(input, () => trainer.trainModel({ stage: input.stage, device: input.settings.device }));
 }
 
+export async function verify(input: StageInput): Promise<StageResult> {
+  return singleStage(input, () => sandbox.verifyRollouts(input.stage));
+}
+
 export async function select(input: StageInput): Promise<StageResult> {
   return singleStage(input, () => controlBulk.selectCandidates(input.stage));
 }
@@ -36,7 +41,7 @@ function singleStage(input: StageInput, work: () => Promise<void>): Promise<Stag
   return runAsStage(input, async () => {
     const opened = await control.openStage({ stage: input.stage, shardSize: input.settings.shardSize });
     if (opened.sealed) return { stage: input.stage, counts: opened.counts };
-    await work();
+    await (opened.model === undefined ? work() : whileServed(opened.model, input, work));
     return { stage: input.stage, counts: await controlBulk.sealStage(input.stage) };
   });
 }

@@ -78,6 +78,18 @@ export async function openTokenizer(folder: string): Promise<JudgeTokenizer> {
   };
 }
 
+const contextSchema = z.looseObject({
+  max_position_embeddings: z.number().positive().optional(),
+  text_config: z.looseObject({ max_position_embeddings: z.number().positive().optional() }).optional(),
+});
+
+/** Most tokens that the model of a folder takes, by its config.json; Infinity where that names none. */
+export async function contextLength(folder: string): Promise<number> {
+  const config = contextSchema.safeParse(await readJson(folder, 'config.json'));
+  if (!config.success) throw unusable(folder, 'config.json', z.prettifyError(config.error));
+  return config.data.max_position_embeddings ?? config.data.text_config?.max_position_embeddings ?? Infinity;
+}
+
 /** What follows an answer, and merges at the seams between a template's words and a message's. */
 const END_TOKENS = 16;
 

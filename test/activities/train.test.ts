@@ -1,5 +1,5 @@
 /** The stages that run a program: what it is given, how it ends, and what the next attempt finds. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { createStageActivities } from '../../activities/stages';
 import { scoreReference, trainModel, type TrainerDeps } from '../../activities/train';
@@ -8,7 +8,7 @@ import { identify, isAlive } from '../../adapters/process';
 import { StageStore } from '../../adapters/store/stages';
 import type { TrainerProgress } from '../../adapters/trainer';
 import type { Failure } from '../../core/failures';
-import { declared, type GivenRollout, sealRollouts } from '../fixtures/graded-rollouts';
+import { declared, type GivenRollout, sealRollouts, sealTasks } from '../fixtures/graded-rollouts';
 import { temporaryHome } from '../support/processes';
 
 const STAND_IN = path.join(__dirname, '..', 'fixtures', 'stand-in-trainer.cjs');
@@ -130,6 +130,38 @@ test('with nothing to keep the stage fails and says what to change', async () =>
   expect(failure.name).toBe('DataUnusable');
   expect(failure.message).toContain('train-1: none of 1 collected rollouts is resolved');
   expect(existsSync(file('conversations.jsonl'))).toBe(false);
+});
+
+describe('a verifier', () => {
+  const model = path.join(__dirname, '..', 'fixtures', 'verifier');
+  const declareVerifier = async (rollouts: string) => {
+    await sealTasks(store, ['t1', 't2']);
+    symlinkSync(model, store.folder('model-1'));
+    const config = { ...SETTINGS, method: { type: 'verifier', heldout: 0.2 }, prompt: { name: 'tiny', sha256: 'x' } };
+    await store.declare(declared('train', 'train-1', config, { model: 'model-1', 'rollouts-0': rollouts }));
+  };
+
+  test('learns from every graded rollout, as a judge sees it', async () => {
+    await declareVerifier('collect-1');
+    await train({ updates: 1 });
+    const rows = lines('conversations.jsonl') as { id: string; messages: { content: string }[] }[];
+    expect(rows.map(({ id, messages }) => [id, messages.at(-1)!.content])).toEqual([
+      ['collect-1/t1/r00', '<judgement>YES</judgement>'],
+      ['collect-1/t1/r01', '<judgement>NO</judgement>'],
+      ['collect-1/t2/r00', '<judgement>NO</judgement>'],
+      ['collect-1/t2/r01', '<judgement>YES</judgement>'],
+    ]);
+    expect(json('data.json')).toMatchObject({ rows: 4, resolved: 2, tasks: 2 });
+    expect(json('.work/spec.json')).toMatchObject({ data: file('conversations.jsonl'), reference: null });
+    expect(json('.work/spec.json')).not.toHaveProperty('prompt');
+  });
+
+  test('fails before its program starts where all rollouts ended alike', async () => {
+    await sealRollouts(store, 'collect-2', [{ task: 't1', sample: 0, resolved: false }]);
+    await declareVerifier('collect-2');
+    expect((await failureOf(train())).name).toBe('DataUnusable');
+    expect(existsSync(file('.work/program.log'))).toBe(false);
+  });
 });
 
 test('a preference method is pointed at pairs and reference', async () => {

@@ -143,7 +143,7 @@ describe('condensing', () => {
           expect(conversation.tokens).toBe(system! + user!);
           expect(conversation.fits).toBe(system! + user! + 3 <= maxTokens);
           const long = all.filter(({ observation }) => counted(observation) > counted(tiny.condensed)).length;
-          if (!conversation.fits) expect(conversation.condensed).toBe(long);
+          expect(conversation.condensed).toBeGreaterThanOrEqual(conversation.fits ? 0 : long);
           expect(conversation.condensed).toBeLessThanOrEqual(long);
         },
       ),

@@ -127,6 +127,17 @@ const scenarios: Record<string, Scenario> = {
     return ['trained', ...stages.map(({ id }) => id)];
   },
 
+  async judged(client) {
+    pipeline.sealed.add('train-10');
+    const stages: FakeStage[] = [
+      { id: 'train-10', kind: 'train' },
+      { id: 'verify-10', kind: 'verify', inputs: ['train-10'] },
+      { id: 'verify-11', kind: 'verify', inputs: ['train-10'], model: 'train-10' },
+    ];
+    await (await begin(client, 'judged', stages)).result();
+    return ['judged', 'verify-10', 'verify-11'];
+  },
+
   async diverged(client) {
     pipeline.fail('train train-9', new Failure('TrainerDiverged', 'train-9: loss is nan at update 5'));
     const stages: FakeStage[] = [

@@ -147,6 +147,7 @@ export class FakePipeline {
           await this.play(`score ${stage}/${task}`);
           return { resolved: false };
         },
+        verifyRollouts: (stage) => this.play(`verify ${stage}`),
       },
       'gpu-train': {
         requireGpu: () => this.play('gpu'),

@@ -48,7 +48,12 @@ async function running(handle: WorkflowHandle): Promise<string[]> {
 const STARTED = 2; // temporal.api.enums.v1.PendingActivityState
 
 test.each([
-  ['an unknown role', ['--roles', 'control,gpu'], {}, 'unknown role gpu; known: control, sandbox, gpu-train, gpu-serve'],
+  [
+    'an unknown role',
+    ['--roles', 'control,gpu'],
+    {},
+    'unknown role gpu; known: control, sandbox, gpu-train, gpu-serve',
+  ],
   [
     'a Temporal that does not answer',
     [],
