@@ -101,7 +101,6 @@ async function check(file: ListFileEntry, size: number, part: string, onProgress
 
 function classify(error: unknown, { repository, revision }: HubModel, endpoint: string | undefined): Failure {
   const at = `${repository}@${revision.slice(0, 12)} at ${endpoint ?? 'huggingface.co'}`;
-  const message = error instanceof Error ? error.message : String(error);
   if (error instanceof HubApiError) {
     if (error.statusCode === 401 || error.statusCode === 403) {
       return new Failure(
@@ -113,5 +112,16 @@ function classify(error: unknown, { repository, revision }: HubModel, endpoint: 
       return new Failure('ConfigInvalid', `${at}: there is no such model or commit; check repository and revision`);
     }
   }
-  return new Failure('ModelUnavailable', `${at}: ${message}; check the network, or set HF_ENDPOINT to a mirror`);
+  return new Failure(
+    'ModelUnavailable',
+    `${at}: ${messageOf(error)}; check the network, or set HF_ENDPOINT for the worker to a mirror (and HF_TOKEN, where ` +
+      'it asks for one)',
+  );
+}
+
+/** `fetch failed` alone says nothing; its cause names host and reason. */
+function messageOf(error: unknown): string {
+  const { message = String(error), cause } = (error ?? {}) as Partial<Error>;
+  const reason = (cause as Partial<Error> | undefined)?.message;
+  return reason ? `${message} (${reason})` : message;
 }

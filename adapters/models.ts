@@ -18,7 +18,8 @@ export const TINY_MODEL = path.join(PROJECT_ROOT, 'trainer', 'models', 'tiny');
 
 /** What a model is made of: weights, configuration, tokenizer. Cards, images and training state are not. */
 const MODEL_FILE = /^[^.].*\.(json|safetensors|bin|model|txt|jinja)$/;
-const WEIGHTS = /\.(safetensors|bin)$/;
+/** What `from_pretrained` looks for, also as the index of several files. Adapters and training state have other names. */
+const WEIGHTS = ['model.safetensors', 'pytorch_model.bin'];
 /** Gemma 3 from 4B on reads images too and goes by another name; as text it is a causal model like the others. */
 const CAUSAL = /^(\w+ForCausalLM|Gemma3ForConditionalGeneration)$/;
 
@@ -65,12 +66,16 @@ export async function checkModelFolder(folder: string): Promise<ModelFolder> {
       `config.json names ${architectures.join(', ')}, which is no causal language model; give one whose class ends in ForCausalLM`,
     );
   }
-  if (!files.some((name) => WEIGHTS.test(name))) throw invalid('holds no weights (*.safetensors); fetch them');
-  if (files.includes('model.safetensors.index.json')) {
-    const { weight_map } = await read('model.safetensors.index.json', shards);
-    const missing = [...new Set(Object.values(weight_map))].filter((name) => !files.includes(name));
-    if (missing.length > 0)
-      throw invalid(`lacks ${missing[0]!} of its weights (${missing.length} missing); fetch them`);
+  const found = WEIGHTS.flatMap((name) => [`${name}.index.json`, name]).find((name) => files.includes(name));
+  if (!found) throw invalid('holds no weights (model.safetensors); fetch them, or merge the adapter into its model');
+  const indexed = found.endsWith('.index.json');
+  const weights = indexed ? [...new Set(Object.values((await read(found, shards)).weight_map))] : [found];
+  const missing = weights.filter((name) => !files.includes(name));
+  if (missing.length > 0) throw invalid(`lacks ${missing[0]!} of its weights (${missing.length} missing); fetch them`);
+  for (const name of weights) {
+    if (await isPointer(path.join(folder, name))) {
+      throw invalid(`${name} is a pointer of Git LFS, not the weights; run \`git lfs pull\` there`);
+    }
   }
   const { chat_template } = await read('tokenizer_config.json', tokenizerConfig);
   if (!['tokenizer.json', 'tokenizer.model', 'vocab.json'].some((name) => files.includes(name))) {
@@ -83,6 +88,12 @@ export async function checkModelFolder(folder: string): Promise<ModelFolder> {
     );
   }
   return { folder, architecture, files: files.toSorted() };
+}
+
+/** What a clone without Git LFS leaves in place of a large file. */
+async function isPointer(file: string): Promise<boolean> {
+  if ((await stat(file)).size > 1024) return false;
+  return (await readFile(file, 'latin1')).startsWith('version https://git-lfs');
 }
 
 /** Digest over names and contents of the model's files, hex: the same wherever the folder lies. */

@@ -23,7 +23,7 @@ export interface ProgramInput {
   record: string;
   /** Standard error and lines that are not JSON are appended here. */
   log: string;
-  onLine: (line: Record<string, unknown>) => void;
+  onLine: (line: Record<string, unknown>, pid: number) => void;
 }
 
 export interface ProgramEnd {
@@ -101,7 +101,7 @@ async function readLines(child: ChildProcess, { log, onLine }: ProgramInput): Pr
   const other: string[] = [];
   for await (const line of createInterface({ input: child.stdout! })) {
     const parsed = parseLine(line);
-    if (parsed) onLine(parsed);
+    if (parsed) onLine(parsed, child.pid!);
     else other.push(line);
   }
   const [code, signal] = await exit;

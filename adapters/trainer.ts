@@ -95,8 +95,7 @@ export async function runTrainer(run: TrainerRun): Promise<void> {
   const progress: TrainerProgress = { update: 0, updates: 0, checkpoint: null };
   let told: Record<string, unknown> | null = null;
   let done = false;
-  let pid: number | null = null;
-  const onLine = (line: Record<string, unknown>) => {
+  const onLine = (line: Record<string, unknown>, pid: number) => {
     if (line.event === 'error') told = line;
     if (line.event === 'done') done = true;
     if (line.event === 'checkpoint') progress.checkpoint = Number(line.update);
@@ -104,7 +103,7 @@ export async function runTrainer(run: TrainerRun): Promise<void> {
       const { event: _, ...numbers } = line;
       Object.assign(progress, numbers);
     }
-    const peak = pid === null ? null : peakMemoryMb(pid);
+    const peak = peakMemoryMb(pid);
     if (peak !== null) progress.peakMemoryMb = peak;
     run.onProgress(progress);
   };
@@ -112,7 +111,6 @@ export async function runTrainer(run: TrainerRun): Promise<void> {
   signal.throwIfAborted();
   const record = path.join(work, 'process.json');
   const program = await startProgram({ command, cwd: PROJECT_ROOT, env: run.env, record, log, onLine });
-  pid = program.pid;
   const stop = () => void program.stop(STOP_GRACE_MS).catch(() => undefined);
   signal.addEventListener('abort', stop, { once: true });
   if (signal.aborted) stop();

@@ -108,7 +108,15 @@ test('heartbeats tell update and newest checkpoint, and the times stand outside 
     ...{ event: 'program', program: 'train', ending: 'done', update: 3 },
     ...{ tokensPerSecond: 90, seconds: expect.any(Number), host: expect.any(String) },
   });
-  expect(time.peakMemoryMb === null).toBe(process.platform !== 'linux');
+});
+
+test('the peak of main memory is that of the program while it ran', async () => {
+  await declareSft();
+  const reason = new Error('seen enough');
+  await failureOf(train({ hangAt: 3 }, (progress) => progress?.update === 3 && abort.abort(reason)));
+  const { peakMemoryMb } = lines('timing.jsonl').at(-1)! as { peakMemoryMb: number | null };
+  if (process.platform === 'linux') expect(peakMemoryMb).toBeGreaterThan(0);
+  else expect(peakMemoryMb).toBeNull();
 });
 
 test.each([

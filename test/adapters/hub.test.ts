@@ -84,7 +84,7 @@ test.each([
   [401, 'ConfigInvalid', 'may not be read (401); accept the model’s terms on the hub, and set HF_TOKEN'],
   [403, 'ConfigInvalid', 'may not be read (403)'],
   [404, 'ConfigInvalid', 'there is no such model or commit; check repository and revision'],
-  [503, 'ModelUnavailable', 'check the network, or set HF_ENDPOINT to a mirror'],
+  [503, 'ModelUnavailable', 'check the network, or set HF_ENDPOINT for the worker to a mirror'],
 ])('answer %i is %s', async (status, name, message) => {
   hub.refuse(status);
   const fetched = get({ token: 'hf_secret' });
@@ -100,7 +100,9 @@ test('a commit that is not there is said so', async () => {
 
 test('a hub that does not answer is asked again later', async () => {
   await hub.close();
-  await expect(get()).rejects.toMatchObject({ name: 'ModelUnavailable' });
+  const failed = get();
+  await expect(failed).rejects.toMatchObject({ name: 'ModelUnavailable', retryable: true });
+  await expect(failed).rejects.toThrow(/ECONNREFUSED.*set HF_ENDPOINT .* to a mirror \(and HF_TOKEN, where it asks/);
   hub = await startModelHub(MODEL.repository, MODEL.revision, FILES);
 });
 

@@ -21,7 +21,22 @@ test.each([
     { 'config.json': '{"architectures":["BertForSequenceClassification"]}' },
     'config.json names BertForSequenceClassification, which is no causal language model',
   ],
-  ['it holds no weights', { 'model.safetensors': null }, 'holds no weights (*.safetensors)'],
+  ['it holds no weights', { 'model.safetensors': null }, 'holds no weights (model.safetensors)'],
+  [
+    'it holds an adapter and training state only',
+    { 'model.safetensors': null, 'adapter_model.safetensors': 'weights', 'training_args.bin': 'state' },
+    'holds no weights (model.safetensors); fetch them, or merge the adapter into its model',
+  ],
+  [
+    'its weights were not pulled',
+    { 'model.safetensors': 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n' },
+    'model.safetensors is a pointer of Git LFS, not the weights; run `git lfs pull` there',
+  ],
+  [
+    'a part of its weights in the older format is missing',
+    { 'model.safetensors': null, 'pytorch_model.bin.index.json': '{"weight_map":{"a":"one.bin"}}' },
+    'lacks one.bin of its weights (1 missing)',
+  ],
   [
     'a part of its weights is missing',
     { 'model.safetensors.index.json': '{"weight_map":{"a":"model.safetensors","b":"two.safetensors"}}' },
@@ -49,6 +64,12 @@ test.each([
   ['in a file of its own', { ...NO_TEMPLATE, 'chat_template.jinja': '{{ messages }}' }],
 ])('a chat template may stand %s', async (_, changes) => {
   const folder = writeModel(path.join(home, 'model'), changes);
+  await expect(checkModelFolder(folder)).resolves.toMatchObject({ architecture: 'Qwen3ForCausalLM' });
+});
+
+test('an index of the older format does not matter beside the newer one', async () => {
+  const index = '{"weight_map":{"a":"one.bin"}}';
+  const folder = writeModel(path.join(home, 'model'), { 'pytorch_model.bin.index.json': index });
   await expect(checkModelFolder(folder)).resolves.toMatchObject({ architecture: 'Qwen3ForCausalLM' });
 });
 
