@@ -26,6 +26,7 @@ import { writeSealed } from '../adapters/store/sealed';
 import { fileSha256, StageStore } from '../adapters/store/stages';
 import { stageAttributes } from '../workflows/attributes';
 import type { ExperimentInput } from '../workflows/messages';
+import { requireContexts } from './context';
 import { buildReport, type ReportPlan, writeReport } from './report';
 
 /** What the experiment workflow needs of its plan: ids and names only. */
@@ -43,8 +44,14 @@ export async function resolvePlan(
   const named = typeof input.config === 'string';
   const raw = applyOverrides(named ? readConfig(input.config as string) : input.config, input.overrides ?? []);
   const config = await withDigests(resolveConfig(raw, named ? (input.config as string) : 'config'));
+  const plan = planOf(experiment, config);
+  await requireContexts(plan, config);
+  return { config, plan };
+}
+
+function planOf(experiment: string, config: ExperimentConfig): Plan {
   try {
-    return { config, plan: planExperiment(experiment, config, promptSha256(config.prompt)) };
+    return planExperiment(experiment, config, promptSha256(config.prompt));
   } catch (error) {
     if (error instanceof RangeError) throw new Failure('ConfigInvalid', error.message);
     throw error;
