@@ -13,11 +13,10 @@ import { openVerifier, type OpenVerifierInput } from '../adapters/verifier';
 import { hasOnnx } from '../adapters/verifier/onnx';
 import { loadPrompt } from '../config/prompts';
 import { sha256Hex } from '../core/artifact';
-import { Failure } from '../core/failures';
 import { type Plan, policyName, type RunSettings } from '../core/plan';
 import { seedFor } from '../core/random';
 import type { Grade, Task } from '../core/task';
-import { DeviceSlots } from '../adapters/devices';
+import { DeviceSlots, requireGpu } from '../adapters/devices';
 import { trainerCommand } from '../adapters/trainer';
 import { createExperimentActivities, reportPlan } from './experiment';
 import { gradePatch, type PatchInput, scoreRegression, scoreReproduction } from './grade';
@@ -248,14 +247,7 @@ function createTrainActivities(store: StageStore, devices: readonly string[], co
   };
   return {
     /** Throws `ConfigInvalid` where this worker has no GPU. */
-    async requireGpu(): Promise<void> {
-      if (devices.length > 0) return;
-      const remedy = 'set device to cpu or auto, or start the gpu-train worker on a machine with one';
-      throw new Failure(
-        'ConfigInvalid',
-        `device: gpu: nvidia-smi and CUDA_VISIBLE_DEVICES show no GPU here; ${remedy}`,
-      );
-    },
+    requireGpu: (): Promise<void> => Promise.resolve().then(() => requireGpu(devices)),
     trainModel: (input: TrainerInput) => trainModel(input, deps()),
     scoreReference: (input: TrainerInput) => scoreReference(input, deps()),
   };

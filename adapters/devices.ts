@@ -4,6 +4,7 @@
  * Not covered: models that need several devices at once, and devices other than NVIDIA's.
  */
 import { execFileSync } from 'node:child_process';
+import { Failure } from '../core/failures';
 
 /** Names for CUDA_VISIBLE_DEVICES, of those that the worker itself may use; empty where there is none. */
 export function visibleDevices(visible = process.env.CUDA_VISIBLE_DEVICES, list = listDevices): string[] {
@@ -22,6 +23,13 @@ function listDevices(): string {
   } catch {
     return '';
   }
+}
+
+/** Throws `ConfigInvalid` where there is none. */
+export function requireGpu(devices: readonly string[] = visibleDevices()): void {
+  if (devices.length > 0) return;
+  const remedy = 'set device to cpu or auto, or start the gpu-train worker on a machine with one';
+  throw new Failure('ConfigInvalid', `device: gpu: nvidia-smi and CUDA_VISIBLE_DEVICES show no GPU here; ${remedy}`);
 }
 
 /** Hands out slots; as many tasks may hold one as a worker of this role runs activities (workers/roles.ts). */

@@ -298,6 +298,11 @@ export function isSharded(kind: StageKind): boolean {
   return kind === 'collect' || kind === 'evaluate' || kind === 'score';
 }
 
+/** True for stages that train a model or are played by one that is served meanwhile. */
+export function needsDevice(stage: Pick<Stage, 'inputs'>): boolean {
+  return 'model' in stage.inputs;
+}
+
 /** How a policy is called in records and search attributes. */
 export function policyName(policy: PolicyConfig): string {
   if (policy.type !== 'scripted') return policy.model;

@@ -7,13 +7,16 @@ import { createWriteStream, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import colors from 'picocolors';
 import { resolvePlan, runFolder } from '../../activities/experiment';
+import { requireGpu } from '../../adapters/devices';
 import { requireDiskSpace } from '../../adapters/disk';
+import { StageStore } from '../../adapters/store/stages';
 import { configuredTarget, connect, plainTarget } from '../../adapters/temporal/connection';
 import { type DevServer, startDevServer } from '../../adapters/temporal/server';
 import { requireSandbox } from '../../adapters/sandbox';
 import { homeFolders, PROJECT_ROOT } from '../../config/env';
 import { printSummary } from '../summary';
 import { Failure } from '../../core/failures';
+import { needsDevice } from '../../core/plan';
 import { defaultId, experimentInput, followExperiment, startExperiment } from './experiment';
 
 export async function demo(
@@ -24,8 +27,11 @@ export async function demo(
   const input = await experimentInput(options.config, overrides, id);
   const { home, runs } = homeFolders();
   await requireDiskSpace(home);
-  const { config } = await resolvePlan(input, id);
+  const { config, plan } = await resolvePlan(input, id);
   await requireSandbox(config.sandbox);
+  const store = new StageStore(home);
+  const open = plan.stages.filter((stage) => !store.sealed(stage.id));
+  if (config.device === 'gpu' && open.some(needsDevice)) requireGpu();
 
   const started = Date.now();
   const configured = configuredTarget();

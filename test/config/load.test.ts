@@ -5,6 +5,7 @@ import { applyOverrides, loadConfig, readConfig, resolveConfig, shippedConfigs }
 import { planExperiment } from '../../core/plan';
 
 const tasks = { heldout: { source: { type: 'pocket' }, split: 'heldout' } };
+const trained = { model: 'base', data: 'pooled' };
 const search = { type: 'scripted', script: 'search', tries: 2 };
 
 describe('shipped configurations', () => {
@@ -43,6 +44,16 @@ describe('a configuration with a mistake', () => {
       'several at once',
       { tasks, sed: 1, lanez: 2 },
       [/sed: unknown key; did you mean "seed"\?/, /lanez: unknown key; did you mean "lanes"\?/],
+    ],
+    [
+      'alpha and ratio at once',
+      { tasks, train: { arm: { ...trained, method: { type: 'entropo-dpo', alpha: 0.11, entropyRatio: 1.1 } } } },
+      [/train\.arm\.method\.entropyRatio: give either entropyRatio .* or alpha; both are there/],
+    ],
+    [
+      'neither alpha nor ratio',
+      { tasks, train: { arm: { ...trained, method: { type: 'entropo-kto' } } } },
+      [/train\.arm\.method\.entropyRatio: give either entropyRatio .* or alpha; neither is there/],
     ],
     ['no tasks at all', {}, [/tasks: is missing/]],
   ];
