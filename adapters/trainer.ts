@@ -57,7 +57,8 @@ export function trainerEnvironment(
     ...withoutSecrets(own),
     ...(onCpu ? { OMP_NUM_THREADS: '1', CUDA_VISIBLE_DEVICES: '' } : variables),
     PYTHONPATH: PROJECT_ROOT,
-    PYTHONDONTWRITEBYTECODE: '1',
+    // Whatever is set outside: without byte code every start compiles its 2,600 modules anew, as long as it runs them.
+    PYTHONDONTWRITEBYTECODE: '',
     HF_HUB_OFFLINE: '1',
     TOKENIZERS_PARALLELISM: 'false',
   };

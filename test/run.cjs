@@ -34,7 +34,7 @@ function runPytest(folder) {
   const options = ['-m', 'pytest', 'trainer/tests', '-q', '--junit-xml', report, '-p', 'no:cacheprovider'];
   const { status } = spawnSync(python, options, {
     cwd: root,
-    env: { ...process.env, OMP_NUM_THREADS: '1', PYTHONDONTWRITEBYTECODE: '1' },
+    env: { ...process.env, OMP_NUM_THREADS: '1', PYTHONDONTWRITEBYTECODE: '' },
     stdio: 'inherit',
   });
   if (!existsSync(report)) return { passed: 0, failed: 1, skipped: 0 };

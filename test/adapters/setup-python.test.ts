@@ -1,4 +1,4 @@
-/** The trainer's environment, made by a stand-in uv that notes its calls; torch is a module of three lines. */
+/** The trainer's environment, made by a stand-in uv that notes its calls; torch and transformers are empty modules. */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -29,6 +29,7 @@ function standIn({ fails = false } = {}): string {
       `echo "$*" >> ${calls}`,
       `[ "$1" = venv ] && mkdir -p ${venv}/bin && printf '#!/bin/sh\\nPYTHONPATH=${venv} exec ${PYTHON} "$@"\\n' > ${venv}/bin/python`,
       `[ "$1" = venv ] && chmod +x ${venv}/bin/python && echo '__version__ = "9.9.0"' > ${venv}/torch.py`,
+      `[ "$1" = venv ] && mkdir ${venv}/transformers && touch ${venv}/transformers/modeling_utils.py`,
       `[ "$2" = install ] && exit ${fails ? 2 : 0}`,
       'exit 0',
     ].join('\n'),
