@@ -72,17 +72,17 @@ async function leastTokens(prompt: string, folder: string, room: number): Promis
   const opening = openingMessages(loadPrompt(prompt), { statement: '', workdir: '' });
   const texts = conversation(opening, [], { softSteps: 1 }).map(({ content }) => content);
   if (texts.reduce((bytes, text) => bytes + Buffer.byteLength(text), 0) <= room) return 0;
-  const tokenizer = await openTokenizer(folder);
-  if (!tokenizer) return 0;
-  return texts.reduce((sum, text) => sum + tokenizer.encode(text, { add_special_tokens: false }).ids.length, 0);
+  const count = await tokenCounter(folder);
+  return texts.reduce((sum, text) => sum + count(text), 0);
 }
 
-/** Null where the folder's tokenizer is of a kind that only Python reads: what it counts is known once it serves. */
-async function openTokenizer(folder: string): Promise<Tokenizer | null> {
+/** Counts nothing where the folder's tokenizer is of a kind that only Python reads: its counts are known once it serves. */
+async function tokenCounter(folder: string): Promise<(text: string) => number> {
+  const read = async (name: string) => JSON.parse(await readFile(path.join(folder, name), 'utf8')) as object;
   try {
-    const read = async (name: string) => JSON.parse(await readFile(path.join(folder, name), 'utf8')) as object;
-    return new Tokenizer(await read('tokenizer.json'), await read('tokenizer_config.json'));
+    const tokenizer = new Tokenizer(await read('tokenizer.json'), await read('tokenizer_config.json'));
+    return (text) => tokenizer.encode(text, { add_special_tokens: false }).ids.length;
   } catch {
-    return null;
+    return () => 0;
   }
 }

@@ -138,6 +138,7 @@ def open_data(spec: dict, cutoff: int) -> TrainData:
     counts.update((name, rows.notes[name]) for name in ("dropped", "truncated", "untrained"))
     if "classes" in rows.notes:
         counts["classes"] = rows.notes["classes"]
+        _require_both_classes(rows.notes, cutoff)
     ids = [unit["id"] for unit in kept]
     reference = _reference(spec, rows) if kind in PAIRED + UNPAIRED else None
     return TrainData(rows, np.asarray(units, dtype=np.int64), ids, reference, desirable, counts)
@@ -193,6 +194,18 @@ def _nothing_left(kind: str, given: int, notes: dict, cutoff: int) -> BadInput:
         f"nothing is left to train {kind} on: {units}; of the conversations read, {notes['dropped']} were longer than the "
         f"cutoff of {cutoff} tokens, {notes['untrained']} had no trained token left after cutting, {notes['setAside']} were "
         "set aside; raise `cutoff`, set `overlong` to truncate-tail, or collect more rollouts",
+    )
+
+
+def _require_both_classes(notes: dict, cutoff: int) -> None:
+    """All rows of the verifier had both classes (verifier.py); what is left after the cutoff may not."""
+    resolved, unresolved = notes["classes"]["resolved"], notes["classes"]["unresolved"]
+    if resolved > 0 and unresolved > 0:
+        return
+    raise BadInput(
+        "DataUnusable",
+        f"a verifier learns from both kinds of rollouts, and of the rows within the cutoff of {cutoff} tokens {resolved} are "
+        f"resolved and {unresolved} not ({notes['dropped']} were longer); raise `cutoff`, or set `overlong` to truncate-head",
     )
 
 

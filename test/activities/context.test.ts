@@ -78,8 +78,8 @@ test.each<[string, Asked, string]>([
 });
 
 test('the bound in the message is where it stops being refused', async () => {
-  const refusal = await plan({ maxTokens: 512, maxNewTokens: 512 }).catch(({ message }: Error) => message);
-  const below = Number(/set it below (\d+)/.exec(String(refusal))![1]);
+  const refusal: unknown = await plan({ maxTokens: 512, maxNewTokens: 512 }).catch((error: unknown) => error);
+  const below = Number(/set it below (\d+)/.exec((refusal as Error).message)![1]);
   await expect(plan({ maxTokens: 512, maxNewTokens: below + 1 })).rejects.toThrow('does not fit');
   await expect(plan({ maxTokens: 512, maxNewTokens: below })).resolves.toBeDefined();
 });

@@ -267,6 +267,18 @@ def test_a_verifier_learns_the_last_answer_only(root, tmp_path):
         assert tokenizer.decode(tokens[trained == 1]) == f"<judgement>{answer}</judgement><|im_end|>"
 
 
+def test_a_verifier_whose_rows_within_the_cutoff_are_of_one_class_is_refused(root, tmp_path):
+    long = [row for row in judged(turns=12) if row["resolved"]]
+    rows = long + [row for row in judged(turns=0) if not row["resolved"]]
+    spec = verifier_spec(root, tmp_path, rows)
+    tokenizer = AutoTokenizer.from_pretrained(root / "model")
+    shortest = min(len(encode(tokenizer, row["messages"]).ids) for row in long)
+    encode_data(spec, tokenizer, shortest - 1, StopRequest(), set())
+    with pytest.raises(BadInput, match=r"0 are resolved and 5 not \(5 were longer\); raise `cutoff`") as refused:
+        open_data(spec, shortest - 1)
+    assert refused.value.type == "DataUnusable"
+
+
 def test_a_verifier_is_measured_on_tasks_set_aside(root, tmp_path):
     spec = verifier_spec(root, tmp_path, judged(turns=0), epochs=20, learningRate=3e-3)
     finish(spec)
