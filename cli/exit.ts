@@ -1,4 +1,4 @@
-/** Exit codes: 0 done, 1 something failed, 2 the input or this machine cannot be used and nothing was started. */
+/** Exit codes: 0 done, 1 something failed, 2 the input, the data it leads to or this machine cannot be used. */
 import colors from 'picocolors';
 import { Failure, type FailureType } from '../core/failures';
 
