@@ -39,7 +39,8 @@ export class ProgressBars {
 
   private announce(stage: StageStatus): void {
     const before = this.states.get(stage.name);
-    const now = stage.paused ? `paused: ${stage.paused}` : stage.state;
+    const retrying = stage.retrying ? `is tried again: ${stage.retrying}` : stage.state;
+    const now = stage.paused ? `paused: ${stage.paused}` : retrying;
     if (before === now) return;
     this.states.set(stage.name, now);
     if (now === 'waiting') return;

@@ -16,6 +16,8 @@ export interface StageStatus extends StageProgress {
   training: TrainingStatus | null;
   /** Why no new rollout starts; null while it runs. */
   paused: string | null;
+  /** Why its one activity is being tried again, such as a hub that does not answer; null otherwise. */
+  retrying: string | null;
 }
 
 export interface ExperimentStatus {
@@ -35,12 +37,9 @@ export async function readStatus(client: Client, experiment: string): Promise<Ex
 }
 
 async function withCounts(client: Client, stage: StageProgress): Promise<StageStatus> {
-  const status: StageStatus = { ...stage, counts: null, training: null, paused: null };
+  const status: StageStatus = { ...stage, counts: null, training: null, paused: null, retrying: null };
   if (stage.state !== 'running') return status;
-  if (stage.kind === 'train' || stage.kind === 'reference') {
-    return { ...status, training: await quietly(readTraining(client, stage.id)) };
-  }
-  if (!isSharded(stage.kind)) return status;
+  if (!isSharded(stage.kind)) return { ...status, ...(await quietly(readActivity(client, stage))) };
   const progress = await quietly(client.workflow.getHandle(stage.id).query<RolloutsProgress>('progress'));
   if (!progress) return status;
   const shards = progress.shards.map((id) => quietly(client.workflow.getHandle(id).query<RolloutCounts>('progress')));
@@ -55,12 +54,22 @@ async function withCounts(client: Client, stage: StageProgress): Promise<StageSt
   return { ...status, counts, paused: progress.paused };
 }
 
-/** From the last heartbeat of the stage's activity; null before the first. */
-async function readTraining(client: Client, stage: string): Promise<TrainingStatus | null> {
-  const { raw } = await client.workflow.getHandle(stage).describe();
-  const [payload] = raw.pendingActivities?.[0]?.heartbeatDetails?.payloads ?? [];
-  if (!payload) return null;
-  const beat = defaultPayloadConverter.fromPayload<Partial<TrainingStatus> | null>(payload);
+/** Of a stage that is one activity: its last heartbeat and the failure of its last attempt, null before the first. */
+async function readActivity(
+  client: Client,
+  { id, kind }: StageProgress,
+): Promise<Pick<StageStatus, 'training' | 'retrying'>> {
+  const { raw } = await client.workflow.getHandle(id).describe();
+  const activity = raw.pendingActivities?.[0];
+  const [payload] = activity?.heartbeatDetails?.payloads ?? [];
+  const trains = kind === 'train' || kind === 'reference';
+  return {
+    training: trains && payload ? trainingOf(defaultPayloadConverter.fromPayload(payload)) : null,
+    retrying: activity?.lastFailure?.message || null,
+  };
+}
+
+function trainingOf(beat: Partial<TrainingStatus> | null): TrainingStatus | null {
   if (beat?.update === undefined || beat.updates === undefined) return null;
   return { update: beat.update, updates: beat.updates, loss: beat.loss ?? null };
 }

@@ -142,10 +142,10 @@ async function waitFor(temporal: TemporalConnection, id: string, json: boolean):
 }
 
 function statusAsText({ experiment, state, paused, stages }: ExperimentStatus): string {
-  const lines = stages.map(({ name, state, message, counts, training, paused }) => {
+  const lines = stages.map(({ name, state, message, counts, training, paused, retrying }) => {
     const played = counts ? ` ${counts.done}/${counts.total}, ${counts.resolved} resolved` : '';
     const done = training ? ` ${training.update}/${training.updates} updates` : played;
-    const note = [paused, message].filter(Boolean).join('; ');
+    const note = [paused, retrying, message].filter(Boolean).join('; ');
     return `  ${state.padEnd(8)} ${name.padEnd(28)}${done}${note ? ` (${note})` : ''}`;
   });
   return [`${experiment}: ${state.toLowerCase()}${paused ? ', paused' : ''}`, ...lines].join('\n');

@@ -1,6 +1,7 @@
 /** The experiment as a DAG of stages: what starts when, what a failure stops, what a rerun does. */
 import type { WorkflowFailedError } from '@temporalio/client';
 import { rootCause } from '@temporalio/common';
+import { readStatus } from '../../cli/progress';
 import { Failure } from '../../core/failures';
 import type { ExperimentProgress } from '../../workflows/messages';
 import { FakePipeline } from '../support/fake-pipeline';
@@ -104,6 +105,20 @@ test('a failed stage stops its descendants only, and a rerun takes up exactly th
     ...['open half-select', 'select half-select', 'seal half-select'],
     ...['open half-report', 'report half-report', 'seal half-report', 'publish half'],
   ]);
+});
+
+test('a stage that is tried again says why', async () => {
+  const message = 'someone/small at huggingface.co: fetch failed; check the network';
+  pipeline.declare('retry', [{ id: 'retry-model', kind: 'model' }]);
+  pipeline.fail('model retry-model', new Failure('ModelUnavailable', message));
+  const again = pipeline.hold('model retry-model');
+  const handle = await startExperiment(env.client, 'retry');
+  await again.reached;
+  const { stages } = await readStatus(env.client, 'retry');
+  expect(stages).toMatchObject([{ name: 'retry-model', state: 'running', retrying: message }]);
+  again.release();
+  await handle.result();
+  expect(await readStatus(env.client, 'retry')).toMatchObject({ stages: [{ state: 'sealed', retrying: null }] });
 });
 
 test('two experiments that need the same stage share one run of it', async () => {
