@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from trainer.program import (
     StopRequest,
     device_of,
     emit,
+    leave,
     load_model,
     load_tokenizer,
     set_threads,
@@ -102,7 +102,7 @@ async def serve(arguments: argparse.Namespace, stop: StopRequest) -> None:
         while not (stop or loading.done()):
             await asyncio.sleep(0.05)
         if not loading.done():
-            os._exit(0)  # a thread in the middle of a large file cannot be ended otherwise
+            leave(0)  # a thread in the middle of a large file cannot be ended otherwise
         api.open(*loading.result())
         emit("ready", port=port)
         while not stop:
@@ -120,7 +120,8 @@ def main() -> None:
         asyncio.run(serve(arguments, stop))
     except BadInput as error:
         emit("error", type=error.type, message=error.message)
-        sys.exit(EXIT_BAD_INPUT)
+        leave(EXIT_BAD_INPUT)
+    leave(0)
 
 
 if __name__ == "__main__":

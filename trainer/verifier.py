@@ -19,16 +19,18 @@ import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from trainer.conversations import encode
 from trainer.program import BadInput
+
+if TYPE_CHECKING:
+    import onnx
+    import onnxruntime
 
 TAG = "<judgement>"
 ANSWERS = (f"{TAG}YES</judgement>", f"{TAG}NO</judgement>")
@@ -150,6 +152,8 @@ def export(
     The file is kept where ONNX Runtime gives the same probabilities for the samples (prompt, probability). Equal
     weights give equal bytes: where the exporter ran and what called it is taken out.
     """
+    import onnxruntime
+
     size = sum(parameter.numel() for parameter in model.parameters())
     if size > MAX_PARAMETERS:
         return f"{size:,} parameters are more than the {MAX_PARAMETERS:,} of one ONNX file; score through an endpoint"
@@ -181,6 +185,8 @@ def export(
 
 def one_thread() -> onnxruntime.SessionOptions:
     """Options of a session that leaves the other cores alone."""
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     return options
