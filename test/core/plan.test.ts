@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { resolveConfig } from '../../config/load';
 import type { ExperimentInput } from '../../config/schema';
-import { planExperiment, type Stage } from '../../core/plan';
+import { needsDevice, planExperiment, type Stage } from '../../core/plan';
 
 const base: ExperimentInput = {
   tasks: {
@@ -151,6 +151,15 @@ describe('a full experiment', () => {
   it('scores evaluated rollouts by the verifier and hands its verdicts to selection', () => {
     expect(inputNames('verify:origin')).toMatchObject({ rollouts: 'evaluate:origin', verifier: 'train:judge' });
     expect(inputNames('select:origin:eb')).toMatchObject({ scores: 'score:origin', verdicts: 'verify:origin' });
+  });
+
+  it('needs a device where a model is trained or played, and nowhere else', () => {
+    const needing = plan(trained).stages.filter(needsDevice);
+    expect(needing.map(({ name }) => name).toSorted()).toEqual([
+      ...['collect:student', 'evaluate:entropo-dpo', 'evaluate:origin', 'reference:sft:pooled'],
+      ...['train:dpo', 'train:entropo-dpo', 'train:judge', 'train:sft'],
+    ]);
+    expect(plan().stages.some(needsDevice)).toBe(false);
   });
 
   it('shares everything before the arms in a sweep over the entropy ratio', () => {
