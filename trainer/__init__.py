@@ -2,5 +2,5 @@
 
 import gc
 
-# Imports and weights make a million objects that stay; looking through them for garbage is an eighth of a program's start.
+# Imports and weights make a million objects that stay; looking through them for garbage is an eighth of a start.
 gc.set_threshold(100_000)

@@ -1,7 +1,7 @@
 """Low-rank adapters: put on every linear layer, trained alone, merged into the weights that are exported.
 
-Merged on export, always: a preference stage then starts from plain weights, and "adapter off" is the model it was given.
-Training on top of an unmerged adapter silently makes the untuned base the reference.
+Merged on export, always: a preference stage then starts from plain weights, and "adapter off" is the model it was
+given. Training on top of an unmerged adapter silently makes the untuned base the reference.
 
 Not covered: quantized base weights; experts kept as one fused tensor, which peft does not see as linear layers.
 """

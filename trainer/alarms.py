@@ -38,11 +38,11 @@ class Alarms:
         remedy = "lower the learning rate or beta, or train for fewer epochs"
         if self._alpha != self._beta:
             remedy = (
-                f"alpha/beta is {self._alpha / self._beta:.3g}, and lengths alone move a logit by (alpha - beta) times the "
-                f"difference of log-probabilities: lower entropyRatio, or beta with it; else {remedy}"
+                f"alpha/beta is {self._alpha / self._beta:.3g}, and lengths alone move a logit by (alpha - beta) times "
+                f"the difference of log-probabilities: lower entropyRatio, or beta with it; else {remedy}"
             )
-        message = f"{share:.0%} of the logits of the last {count} updates are beyond ±5, where almost nothing is learned; {remedy}"
-        return {"saturated": share, "message": message}
+        said = f"{share:.0%} of the logits of the last {count} updates are beyond ±5, where almost nothing is learned"
+        return {"saturated": share, "message": f"{said}; {remedy}"}
 
     def _collapse(self, metrics: dict) -> dict | None:
         self._entropy.append(metrics["entropy"])
@@ -55,7 +55,7 @@ class Alarms:
             return None
         self._collapse_told = True
         message = (
-            f"entropy fell from {self._first_entropy:.3g} to {mean:.3g} nats per trained token: the policy writes ever the same; "
-            "raise entropyRatio, or lower the learning rate or the epochs"
+            f"entropy fell from {self._first_entropy:.3g} to {mean:.3g} nats per trained token: the policy writes "
+            "ever the same; raise entropyRatio, or lower the learning rate or the epochs"
         )
         return {"entropy": mean, "message": message}

@@ -36,7 +36,8 @@ UNSUPPORTED: dict[str, Any] = {
 }
 """Fields that are taken at the value that changes nothing."""
 IGNORED = {"user", "store", "metadata", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls"}
-KNOWN = {"model", "messages", "seed", "temperature", "top_p", "top_k", "min_p", "max_tokens", "max_completion_tokens"} | {
+KNOWN = {"model", "messages", "seed", "temperature", "top_p", "top_k", "min_p", "max_tokens"} | {
+    "max_completion_tokens",
     "stop", "logprobs", "top_logprobs", "return_token_ids"
 }  # fmt: skip
 

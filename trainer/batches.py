@@ -148,7 +148,9 @@ def cut_rectangles(lengths: Sequence[int], call_tokens: int = CALL_TOKENS) -> li
     return rectangles[::-1]
 
 
-def pad_rows(rows: Sequence[tuple[np.ndarray, np.ndarray]], pad_id: int, device: torch.device) -> tuple[torch.Tensor, ...]:
+def pad_rows(
+    rows: Sequence[tuple[np.ndarray, np.ndarray]], pad_id: int, device: torch.device
+) -> tuple[torch.Tensor, ...]:
     """(B, T) token ids int64, attention mask bool, trained mask bool; T is the longest row, padding on the right."""
     longest = max(len(tokens) for tokens, _ in rows)
     input_ids = np.full((len(rows), longest), pad_id, dtype=np.int64)
@@ -178,7 +180,7 @@ def swap_last_turn(
 
 
 def last_turn(trained: np.ndarray) -> tuple[int, int]:
-    """Bounds of the last reply of a row with a trained token: first and one past the last token of the last run of trained tokens."""
+    """Bounds of the last reply of a row with a trained token, the last run of trained ones: first, past the last."""
     last = int(np.flatnonzero(trained)[-1])
     gaps = np.flatnonzero(trained[:last] == 0)
     return (int(gaps[-1]) + 1 if len(gaps) else 0), last + 1

@@ -18,9 +18,11 @@ something to teach.
 
 | shape | |
 |---|---|
-| architecture | {architecture}: {layers} layers, {width} wide, feed-forward {inner}, {heads} heads, {kv_heads} key-value heads of {head_dim}, tied embeddings, float32 |
+| architecture | {architecture}: {layers} layers, {width} wide, feed-forward {inner}, {heads} heads, {kv_heads} \
+key-value heads of {head_dim}, tied embeddings, float32 |
 | context | {context:,} tokens |
-| tokenizer | byte-level BPE of {entries:,} entries, boilerplate of tool calls and observations as single tokens (`trainer/tokenizer.py`) |
+| tokenizer | byte-level BPE of {entries:,} entries, boilerplate of tool calls and observations as single \
+tokens (`trainer/tokenizer.py`) |
 | chat template | ChatML |
 
 ## Data
@@ -36,7 +38,8 @@ dropped. No text of other origin was used.
 | mixture | |
 |---|---|
 | plays of a task | {plays} |
-| by the teacher, who knows the fix | {teacher:.0%}; of these {sloppy:.0%} edit once and submit untested (two in five wrongly), the others first try and take back up to {wrong_edits} wrong edits |
+| by the teacher, who knows the fix | {teacher:.0%}; of these {sloppy:.0%} edit once and submit untested (two in \
+five wrongly), the others first try and take back up to {wrong_edits} wrong edits |
 | noisy | {noisy:.0%}: one to {noisy_edits} random wrong edits, each tested with probability {tests}, and submitted |
 | steps shown as remaining at first | {soft_steps} |
 

@@ -36,7 +36,8 @@ def save_checkpoint(
         shutil.rmtree(stale, ignore_errors=True)
     beside.mkdir()
     try:
-        save_file({name: tensor.detach().contiguous() for name, tensor in weights.items()}, beside / "weights.safetensors")
+        tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
+        save_file(tensors, beside / "weights.safetensors")
         torch.save(optimizer.state_dict(), beside / "optimizer.pt")
         (beside / "state.json").write_text(json.dumps({"update": update, **state}))
         sync_folder(beside)

@@ -175,25 +175,25 @@ def _reference(spec: dict, rows: EncodedRows) -> np.ndarray:
         if at is None:
             continue
         if line["tokens"] != rows.trained_counts[at]:
-            raise BadInput(
-                "ConfigInvalid",
-                f"{path}: {line['id']} has {line['tokens']} trained tokens there and {rows.trained_counts[at]} here; {remedy}",
-            )
+            counts = f"{line['tokens']} trained tokens there and {rows.trained_counts[at]} here"
+            raise BadInput("ConfigInvalid", f"{path}: {line['id']} has {counts}; {remedy}")
         sums[at] = line["logProb"]
     missing = np.flatnonzero(np.isnan(sums))
     if len(missing) > 0:
-        raise BadInput("ConfigInvalid", f"{path} has no line for {rows.ids[missing[0]]} ({len(missing)} are missing); {remedy}")
+        first = f"{rows.ids[missing[0]]} ({len(missing)} are missing)"
+        raise BadInput("ConfigInvalid", f"{path} has no line for {first}; {remedy}")
     return sums
 
 
 def _nothing_left(kind: str, given: int, notes: dict, cutoff: int) -> BadInput:
     what = {"pairs.jsonl": PAIRED, "labels.jsonl": UNPAIRED}
-    units = next((f"{given} in {file}" for file, kinds in what.items() if kind in kinds), f"{notes['rows']} conversations")
+    named = (f"{given} in {file}" for file, kinds in what.items() if kind in kinds)
+    units = next(named, f"{notes['rows']} conversations")
     return BadInput(
         "DataUnusable",
-        f"nothing is left to train {kind} on: {units}; of the conversations read, {notes['dropped']} were longer than the "
-        f"cutoff of {cutoff} tokens, {notes['untrained']} had no trained token left after cutting, {notes['setAside']} were "
-        "set aside; raise `cutoff`, set `overlong` to truncate-tail, or collect more rollouts",
+        f"nothing is left to train {kind} on: {units}; of the conversations read, {notes['dropped']} were longer than "
+        f"the cutoff of {cutoff} tokens, {notes['untrained']} had no trained token left after cutting, "
+        f"{notes['setAside']} were set aside; raise `cutoff`, set `overlong` to truncate-tail, or collect more rollouts",
     )
 
 
@@ -204,8 +204,9 @@ def _require_both_classes(notes: dict, cutoff: int) -> None:
         return
     raise BadInput(
         "DataUnusable",
-        f"a verifier learns from both kinds of rollouts, and of the rows within the cutoff of {cutoff} tokens {resolved} are "
-        f"resolved and {unresolved} not ({notes['dropped']} were longer); raise `cutoff`, or set `overlong` to truncate-head",
+        f"a verifier learns from both kinds of rollouts, and of the rows within the cutoff of {cutoff} tokens "
+        f"{resolved} are resolved and {unresolved} not ({notes['dropped']} were longer); raise `cutoff`, or set `overlong` to "
+        "truncate-head",
     )
 
 
@@ -214,7 +215,8 @@ def _lines(path: Path) -> Iterator[dict]:
         try:
             yield json.loads(text)
         except ValueError as error:
-            raise BadInput("DataUnusable", f"{path}, line {number}: not JSON ({error}); make its stage again") from error
+            message = f"{path}, line {number}: not JSON ({error}); make its stage again"
+            raise BadInput("DataUnusable", message) from error
 
 
 def _id(text: str) -> str | None:

@@ -1,8 +1,8 @@
 """The loop: updates from the newest checkpoint to the last, then the exported model.
 
 Order of an update: draw units, group them, forward and backward by group, sum gradients over processes, one look at the
-figures (the only wait for the device), clip, step, one row of metrics. Learning rate, drawn units and random numbers are
-functions of seed and update, so weights and optimizer state are all that a checkpoint keeps besides counters.
+figures (the only wait for the device), clip, step, one row of metrics. Learning rate, drawn units and random numbers
+are functions of seed and update, so weights and optimizer state are all that a checkpoint keeps besides counters.
 
 Not covered: what is minimised (objectives.py), files of a checkpoint (checkpoints.py).
 """
@@ -113,7 +113,8 @@ class Run:
         # Dropout stays off for preference methods: policy and reference must agree before the first update.
         self.model = model.train(not preference)
         self.device = next(model.parameters()).device
-        self.objective = make_objective(method, data, Scorer(model, reference, _pad_id(tokenizer), self.device, autocast), cutoff)
+        scorer = Scorer(model, reference, _pad_id(tokenizer), self.device, autocast)
+        self.objective = make_objective(method, data, scorer, cutoff)
         self._alarms = None
         if preference and world.first:
             self._alarms = Alarms(self.updates, self.objective.alpha, self.objective.beta)
@@ -162,7 +163,8 @@ class Run:
             now = time.monotonic()
             if self.world.first and (now - spoken >= PROGRESS_SECONDS or self.update == self.updates):
                 rate = (self.tokens - spoken_tokens) / max(now - spoken, 1e-9)
-                emit("progress", update=self.update, updates=self.updates, loss=metrics["loss"], tokensPerSecond=round(rate, 1))
+                done = {"update": self.update, "updates": self.updates, "loss": metrics["loss"]}
+                emit("progress", **done, tokensPerSecond=round(rate, 1))
                 spoken, spoken_tokens = now, self.tokens
             if self.update % every == 0 and self.update < self.updates:
                 self._save()
@@ -178,11 +180,8 @@ class Run:
         with open(self.out / "metrics.jsonl", encoding="utf8") as lines:
             rows = [json.loads(line) for line in lines]
         last = rows[-max(1, len(rows) // 10) :]
-        draws = [
-            int(unit)
-            for update in range(self.updates)
-            for unit in update_units(self.spec["seed"], len(self.data), self.spec["epochs"], self.spec["batchSize"], update)
-        ]
+        order = (self.spec["seed"], len(self.data), self.spec["epochs"], self.spec["batchSize"])
+        draws = [int(unit) for update in range(self.updates) for unit in update_units(*order, update)]
         summary = {
             "method": self.spec["method"]["type"],
             **self.data.counts,
@@ -260,7 +259,9 @@ class Run:
             **metrics,
         }
 
-    def _look(self, figures: list[torch.Tensor], norm: torch.Tensor, order: list[int]) -> tuple[np.ndarray, float, list[int]]:
+    def _look(
+        self, figures: list[torch.Tensor], norm: torch.Tensor, order: list[int]
+    ) -> tuple[np.ndarray, float, list[int]]:
         """The update's figures from all processes, in one transfer each."""
         if self.world.size == 1:
             flat = torch.cat([torch.cat(figures).flatten(), norm.double()[None]]).cpu().numpy()
@@ -279,8 +280,8 @@ class Run:
         raise BadInput(
             "TrainerDiverged",
             f"update {self.update + 1}: loss {float(np.mean(figures[:, 0]))}, gradient norm {norm}; "
-            f"{'not finite in' if bad else 'the rows were'} {', '.join(named[:16])}; lower the learning rate or raise the "
-            "warm-up, and look at these rows",
+            f"{'not finite in' if bad else 'the rows were'} {', '.join(named[:16])}; lower the learning rate or raise "
+            "the warm-up, and look at these rows",
         )
 
     def _raise_if_asked(self) -> None:
@@ -302,7 +303,8 @@ class Run:
                 "microBatchTokens": self.micro_batch_tokens,
                 "halved": self.halved,
             }
-            checkpoints.save_checkpoint(self.out / ".work" / "checkpoints", self.update, self.weights, self.optimizer, state)
+            folder = self.out / ".work" / "checkpoints"
+            checkpoints.save_checkpoint(folder, self.update, self.weights, self.optimizer, state)
             emit("checkpoint", update=self.update)
         self.world.wait()
 
@@ -326,7 +328,7 @@ class Run:
 
 
 def rate_factor(update: int, updates: int, warmup: float) -> float:
-    """Share of the learning rate in update 0, 1, …: rises linearly over the first `warmup` of them, then falls linearly.
+    """Share of the learning rate in update 0, 1, …: rises over the first `warmup` of them, then falls, both linearly.
 
     Never 0: the first and the last update learn something too.
     """

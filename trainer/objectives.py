@@ -47,7 +47,9 @@ class RowScores:
 class Scorer:
     """Scores rows of any lengths with one model, in rectangles."""
 
-    def __init__(self, model: nn.Module, reference: nn.Module | None, pad_id: int, device: torch.device, autocast: bool):
+    def __init__(
+        self, model: nn.Module, reference: nn.Module | None, pad_id: int, device: torch.device, autocast: bool
+    ) -> None:
         self.model = model
         self.reference = reference
         """The reference model; the model itself where its adapter can be switched off; None where it is not needed."""
@@ -66,7 +68,9 @@ class Scorer:
         with adapter_off:
             return self._score(self.reference, rows, False, None).logp
 
-    def _score(self, model: nn.Module, rows: Sequence[Row], with_entropy: bool, reference: nn.Module | None) -> RowScores:
+    def _score(
+        self, model: nn.Module, rows: Sequence[Row], with_entropy: bool, reference: nn.Module | None
+    ) -> RowScores:
         rectangles = cut_rectangles([len(tokens) for tokens, _ in rows])
         parts: list[list[Tensor]] = [[], [], []]
         for rectangle in rectangles:
@@ -271,9 +275,9 @@ def check_agreement(gap: float, ids: list[str], tolerance: float) -> None:
     if gap > tolerance:
         raise BadInput(
             "ConfigInvalid",
-            f"before the first update the model's log-probabilities differ from the reference file by up to {gap:.3g} nats "
-            f"per token in the first batch ({', '.join(ids[:3])}, ...), more than {tolerance:g}: policy and reference are "
-            "different models. Merge the SFT adapter into the weights before preference training, and compute the "
+            f"before the first update the model's log-probabilities differ from the reference file by up to {gap:.3g} "
+            f"nats per token in the first batch ({', '.join(ids[:3])}, ...), more than {tolerance:g}: policy and "
+            "reference are different models. Merge the SFT adapter into the weights before preference training, and compute the "
             "reference with the same model, cutoff and tokenizer",
         )
 

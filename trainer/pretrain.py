@@ -147,10 +147,8 @@ class Run:
         stored = json.loads((checkpoint / "state.json").read_text())["identity"]
         if stored != self.identity:
             differ = [name for name, value in self.identity.items() if stored.get(name) != value]
-            raise BadInput(
-                "ConfigInvalid",
-                f"{checkpoint} is of a run with another {', '.join(differ)}; give the same options, or --run another folder",
-            )
+            found = f"{checkpoint} is of a run with another {', '.join(differ)}"
+            raise BadInput("ConfigInvalid", f"{found}; give the same options, or --run another folder")
         state = load_checkpoint(checkpoint, self.weights, self.optimizers)
         self.update, self.seen, self.seconds, self.losses, self.commit = state["counts"]
 
@@ -227,7 +225,8 @@ class Run:
 def current_commit() -> str:
     """The commit of the checkout that this runs from; `unknown` outside of one."""
     top = Path(__file__).parent
-    found = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=top, capture_output=True, text=True, check=False)
+    command = ["git", "rev-parse", "--short=12", "HEAD"]
+    found = subprocess.run(command, cwd=top, capture_output=True, text=True, check=False)
     return found.stdout.strip() or "unknown"
 
 

@@ -41,7 +41,7 @@ UNBOUNDED_CONTEXT = 32768
 
 
 def read_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m trainer.serve", description="OpenAI-compatible server of one model")
+    parser = argparse.ArgumentParser("python -m trainer.serve", description="OpenAI-compatible server of one model")
     parser.add_argument("--model", required=True, help="Hugging Face folder of a causal language model")
     parser.add_argument("--name", required=True, help="the model's name in requests")
     parser.add_argument("--host", default="127.0.0.1")

@@ -65,7 +65,7 @@ class Step:
         return self._targets[heads]
 
     def bias(self, span: Span, groups: int, window: int | None, dtype: torch.dtype) -> torch.Tensor | None:
-        """Added to the scores of a span, -inf = not seen: (slots, 1, groups * tokens of a slot, keys); None = all seen."""
+        """Added to the scores of a span, -inf = not seen: (slots, 1, groups * tokens of a slot, keys); None = all."""
         key = (span.first, groups, window, dtype)
         if key not in self._bias:
             query = self.positions[0, span.first : span.first + span.tokens].view(span.slots, 1, -1, 1)

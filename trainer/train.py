@@ -59,7 +59,7 @@ METHODS = {
 
 
 def check_spec(spec: dict[str, Any]) -> None:
-    """ConfigInvalid where a field is missing or of the wrong type; values were checked by the configuration's schema."""
+    """ConfigInvalid where a field is missing or of the wrong type; the configuration's schema has checked values."""
     for name, type_ in FIELDS.items():
         if not isinstance(spec.get(name), type_):
             raise BadInput("ConfigInvalid", f"spec: `{name}` is {spec.get(name)!r}; the fields are {', '.join(FIELDS)}")
@@ -69,11 +69,14 @@ def check_spec(spec: dict[str, Any]) -> None:
         raise BadInput("ConfigInvalid", f"spec: method.type is {method.get('type')!r}, none of {', '.join(METHODS)}")
     for name in needed:
         if name not in method:
-            raise BadInput("ConfigInvalid", f"spec: method.{name} is missing; {method['type']} needs {', '.join(needed)}")
+            message = f"spec: method.{name} is missing; {method['type']} needs {', '.join(needed)}"
+            raise BadInput("ConfigInvalid", message)
     if "beta" in needed and not spec.get("reference"):
-        raise BadInput("ConfigInvalid", f"spec: {method['type']} needs `reference`, the reference.jsonl of its model and pairs")
+        message = f"spec: {method['type']} needs `reference`, the reference.jsonl of its model and pairs"
+        raise BadInput("ConfigInvalid", message)
     if method.get("baseline") == "mismatched" and spec["batchSize"] < 2:
-        raise BadInput("ConfigInvalid", "method.baseline: mismatched takes the reply of a neighbour; set batchSize to 2 or more")
+        message = "method.baseline: mismatched takes the reply of a neighbour; set batchSize to 2 or more"
+        raise BadInput("ConfigInvalid", message)
 
 
 def main(spec: dict[str, Any], stop: StopRequest) -> None:

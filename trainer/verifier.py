@@ -52,7 +52,8 @@ def split_rows(rows: Sequence[Row], heldout: float, seed: int) -> tuple[list[Row
     where there are fewer than two tasks, or the training rows are all of one class.
     """
     _both_classes(rows, "")
-    tasks = sorted({row["task"] for row in rows}, key=lambda task: hashlib.sha256(f"{seed}/{task}".encode()).hexdigest())
+    place = lambda task: hashlib.sha256(f"{seed}/{task}".encode()).hexdigest()  # noqa: E731
+    tasks = sorted({row["task"] for row in rows}, key=place)
     if len(tasks) < 2:
         raise BadInput(
             "DataUnusable",
@@ -70,8 +71,8 @@ def _both_classes(rows: Sequence[Row], beside: str) -> None:
         return
     raise BadInput(
         "DataUnusable",
-        f"a verifier learns from both kinds of rollouts, and of {len(rows)} training rows{beside} {yes} are resolved and "
-        f"{len(rows) - yes} not; collect more tasks or samples, or add a policy of another strength to its `data`",
+        f"a verifier learns from both kinds of rollouts, and of {len(rows)} training rows{beside} {yes} are resolved "
+        f"and {len(rows) - yes} not; collect more tasks or samples, or add a policy of another strength to its `data`",
     )
 
 
@@ -83,7 +84,7 @@ def verdict_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], int, int
 
 
 def prompt_ids(row: Row, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Everything before the verdict token. DataUnusable where the last message is not the answer that the label says."""
+    """Everything before the verdict token. DataUnusable where the last message is not the answer of its label."""
     prefix, yes, no = verdict_ids(tokenizer)
     encoded = encode(tokenizer, row["messages"])
     start = encoded.trained.index(True)
@@ -93,8 +94,8 @@ def prompt_ids(row: Row, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     said = row["messages"][-1]["content"]
     raise BadInput(
         "DataUnusable",
-        f"{row['id']}: its last message is {said!r} and `resolved` is {row['resolved']}; the data of a verifier ends in "
-        f"{ANSWERS[0]} or {ANSWERS[1]}",
+        f"{row['id']}: its last message is {said!r} and `resolved` is {row['resolved']}; the data of a verifier ends "
+        f"in {ANSWERS[0]} or {ANSWERS[1]}",
     )
 
 
@@ -160,7 +161,8 @@ def export(
     plain = copy.deepcopy(model).float().cpu()
     plain.set_attn_implementation("eager")  # half the time of the decomposed sdpa in ONNX Runtime
     verdict = Verdict(plain, yes, no).eval()
-    length = torch.export.Dim("length", min=1, max=getattr(model.config.get_text_config(), "max_position_embeddings", None))
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    length = torch.export.Dim("length", min=1, max=context)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(

@@ -1,4 +1,4 @@
-"""Small training runs for tests: one folder of data, specs for every method, processes that are killed at a given point."""
+"""Small training runs for tests: a folder of data, specs for every method, processes killed at a given point."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def write_data(root: Path) -> None:
     write_rows(root / "pairs" / "conversations.jsonl", rows)
     names = {(row["task"], row["resolved"]): row["id"] for row in rows}
     pairs = [
-        {"id": f"t{task}/0", "task": f"t{task}", "chosen": names[f"t{task}", True], "rejected": names[f"t{task}", False]}
-        for task in range(10)
+        {"id": f"{task}/0", "task": task, "chosen": names[task, True], "rejected": names[task, False]}
+        for task in [f"t{number}" for number in range(10)]
     ]
     write_rows(root / "pairs" / "pairs.jsonl", pairs)
     labels = [{"id": row["id"], "task": row["task"], "desirable": row["resolved"]} for row in rows]

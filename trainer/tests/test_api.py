@@ -19,7 +19,8 @@ from trainer.slots import open_runner
 from trainer.tests.tiny import tiny_model, tiny_tokenizer
 
 CONTEXT = 400
-BODY: dict[str, Any] = {"model": "tiny", "messages": [{"role": "user", "content": "def f(x):"}], "max_tokens": 8, "seed": 3}
+ASKED = [{"role": "user", "content": "def f(x):"}]
+BODY: dict[str, Any] = {"model": "tiny", "messages": ASKED, "max_tokens": 8, "seed": 3}
 ROUTE = "/v1/chat/completions"
 
 
@@ -136,7 +137,8 @@ def test_a_completion_has_text_ids_log_probabilities_and_usage() -> None:
         assert [entry["logprob"] for entry in content] == pytest.approx(
             [float(own[place, token]) for place, token in enumerate(ids)], abs=1e-4
         )
-        assert [entry["top_logprobs"][0]["logprob"] for entry in content] == pytest.approx(own.max(-1).values.tolist(), abs=1e-4)
+        found = [entry["top_logprobs"][0]["logprob"] for entry in content]
+        assert found == pytest.approx(own.max(-1).values.tolist(), abs=1e-4)
         assert bytes(content[0]["bytes"]).decode() == content[0]["token"]
 
     with_api(test)
@@ -203,7 +205,8 @@ def test_refusals_have_openais_shape() -> None:
             assert response.status == 400
             assert "the body is not JSON" in (await response.json())["error"]["message"]
         async with client.get("/v1/none") as response:
-            assert (response.status, set((await response.json())["error"])) == (404, {"message", "type", "param", "code"})
+            assert response.status == 404
+            assert set((await response.json())["error"]) == {"message", "type", "param", "code"}
         async with client.get(ROUTE) as response:
             assert response.status == 405 and "error" in await response.json()
 

@@ -71,7 +71,9 @@ def test_another_seed_is_another_order_and_the_same_seed_the_same():
     assert first != other
 
 
-@pytest.mark.parametrize(("units", "epochs", "batch", "updates"), [(30, 0.1, 1, 3), (16, 1, 16, 1), (17, 2, 16, 3), (1, 0.1, 16, 1)])
+@pytest.mark.parametrize(
+    ("units", "epochs", "batch", "updates"), [(30, 0.1, 1, 3), (16, 1, 16, 1), (17, 2, 16, 3), (1, 0.1, 16, 1)]
+)
 def test_the_number_of_updates_covers_the_epochs(units, epochs, batch, updates):
     assert update_count(units, epochs, batch) == updates
 

@@ -90,7 +90,8 @@ def test_the_loss_falls_and_the_folder_is_an_ordinary_model(corpus: Path, capsys
     losses = [event["loss"] for event in events if event["event"] == "progress"]
     assert len(losses) == 3 and losses[-1] < losses[0] / 2
     tokenizer = AutoTokenizer.from_pretrained(corpus.parent / "run" / "model", local_files_only=True)
-    text = tokenizer.apply_chat_template([{"role": "user", "content": "ok"}], tokenize=False, add_generation_prompt=True)
+    asked = [{"role": "user", "content": "ok"}]
+    text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
     model = AutoModelForCausalLM.from_pretrained(corpus.parent / "run" / "model", local_files_only=True)
     ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)
     made = model.generate(**ids, max_new_tokens=40, do_sample=False)[0, ids["input_ids"].shape[1] :]

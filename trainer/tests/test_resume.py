@@ -41,7 +41,8 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_killed_run_ends_with_the_same_bytes_as_a_quiet_one(root, tmp_path, case):
-    quiet, killed = (spec_of(root, tmp_path / name, case.removesuffix("-lora"), **CASES[case]) for name in ("quiet", "killed"))
+    method = case.removesuffix("-lora")
+    quiet, killed = (spec_of(root, tmp_path / name, method, **CASES[case]) for name in ("quiet", "killed"))
     expected = finish(quiet)
     draw = random.Random(case)
     # Looks: 20 rows to encode at most, then one before each update and one before each group.

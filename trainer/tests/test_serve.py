@@ -19,7 +19,8 @@ from trainer.serve import read_arguments
 from trainer.tests.tiny import tiny_folder
 
 ROOT = Path(__file__).parents[2]
-LONG = {"model": "train-1", "messages": [{"role": "user", "content": "x"}], "max_tokens": 600, "seed": 1, "temperature": 0}
+ASKED = [{"role": "user", "content": "x"}]
+LONG = {"model": "train-1", "messages": ASKED, "max_tokens": 600, "seed": 1, "temperature": 0}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,8 @@ class Program:
     def __init__(self, model: Path) -> None:
         command = [sys.executable, "-m", "trainer.serve", "--model", str(model), "--name", "train-1", "--slots", "4"]
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+        pipes = {"stdin": pipe, "stdout": pipe, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
 
     def events(self) -> Iterator[dict[str, Any]]:
         for line in self.process.stdout:

@@ -25,7 +25,9 @@ def ids_of(text: str) -> list[int]:
 
 
 # Pieces of boilerplate and their neighbours, where tokens could cross a border, and any text without special tokens.
-NEAR = st.sampled_from([*BOILERPLATE, "\n", "\n\n", " ", "  ", "12", "def f(xs):", "é", "\t", "<|", "im_end|>", "/testbed"])
+NEAR = st.sampled_from(
+    [*BOILERPLATE, "\n", "\n\n", " ", "  ", "12", "def f(xs):", "é", "\t", "<|", "im_end|>", "/testbed"]
+)
 PLAIN = st.lists(NEAR | st.text(max_size=6), max_size=8).map("".join)
 CONTENT = PLAIN.filter(lambda text: not any(special in text for special in SPECIAL))
 MESSAGES = st.lists(st.tuples(st.sampled_from(ROLES), CONTENT), min_size=1, max_size=6).map(
@@ -67,7 +69,10 @@ def test_training_on_rollouts_encodes_a_conversation_to_the_same_ids_and_mask() 
     messages = [
         {"role": "system", "content": "mend"},
         {"role": "user", "content": "<github_issue>\nx\n</github_issue>\nSteps Remaining: 9"},
-        {"role": "assistant", "content": "Look.\n<function=finish>\n<parameter=command>submit</parameter>\n</function>"},
+        {
+            "role": "assistant",
+            "content": "Look.\n<function=finish>\n<parameter=command>submit</parameter>\n</function>",
+        },
         {"role": "user", "content": "Exit code: 0\nSteps Remaining: 8"},
         {"role": "assistant", "content": "Done."},
     ]
@@ -92,7 +97,8 @@ def test_no_learned_token_holds_two_digits_or_a_line_break_and_text() -> None:
 
 
 def test_the_prompt_of_a_reply_ends_with_the_header() -> None:
-    text = tokenizer().apply_chat_template([{"role": "user", "content": "x"}], tokenize=False, add_generation_prompt=True)
+    asked = [{"role": "user", "content": "x"}]
+    text = tokenizer().apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
     assert text == f"{START}user\nx{END}\n{START}assistant\n"
 
 

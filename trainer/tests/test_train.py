@@ -14,7 +14,8 @@ from trainer.batches import swap_last_turn, update_units
 from trainer.conversations import encode
 from trainer.data import encode_data, open_data
 from trainer.program import BadInput, StopRequest
-from trainer.tests.runs import KTO, METHODS, PAIR, assert_close, finish, metrics_of, spec_of, write_data, write_reference, write_rows
+from trainer.tests.runs import KTO, METHODS, PAIR, assert_close, finish, metrics_of, spec_of
+from trainer.tests.runs import write_data, write_reference, write_rows
 from trainer.tests.tiny import tiny_folder, tiny_messages
 
 
@@ -39,7 +40,8 @@ def first_row(root: Path, out: Path, method: dict, **changes) -> dict:
 def drawn_sums(root: Path, spec: dict) -> tuple[list[float], list[float]]:
     """Log-probability and entropy, from reference.jsonl, of the trajectories that KTO's first update draws."""
     labels = [json.loads(line) for line in (root / "pairs" / "labels.jsonl").read_text().splitlines()]
-    sums = {row["id"]: row for row in map(json.loads, (root / "reference" / "reference.jsonl").read_text().splitlines())}
+    lines = (root / "reference" / "reference.jsonl").read_text().splitlines()
+    sums = {row["id"]: row for row in map(json.loads, lines)}
     drawn = [sums[labels[unit]["id"]] for unit in update_units(spec["seed"], len(labels), 1, spec["batchSize"], 0)]
     return [row["logProb"] for row in drawn], [row["entropy"] for row in drawn]
 
@@ -96,7 +98,9 @@ def test_at_the_reference_the_margin_is_what_lengths_alone_make_it(root, tmp_pat
     assert row["margin"] == pytest.approx((ratio - 1) * 0.1 * sum(differences) / len(differences), abs=1e-4)
 
 
-@pytest.mark.parametrize(("baseline", "which"), [("batch", "entropy"), ("exact", "entropy"), ("sampled", "logp"), ("zero", "zero")])
+@pytest.mark.parametrize(
+    ("baseline", "which"), [("batch", "entropy"), ("exact", "entropy"), ("sampled", "logp"), ("zero", "zero")]
+)
 @pytest.mark.parametrize("groups", [1, 100_000])
 def test_at_the_reference_the_baseline_is_known_in_closed_form(root, tmp_path, baseline, which, groups):
     method = {"type": "entropo-kto", "form": "paper", "alpha": 0.3, **KTO, "baseline": baseline}
@@ -158,7 +162,8 @@ def test_a_reference_of_other_tokens_is_refused(root, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_update_and_rows(root, tmp_path):
-    with pytest.raises(BadInput, match=r"update 2: loss .*, gradient norm nan; .*t\d/0.*lower the learning rate") as diverged:
+    told = r"update 2: loss .*, gradient norm nan; .*t\d/0.*lower the learning rate"
+    with pytest.raises(BadInput, match=told) as diverged:
         finish(spec_of(root, tmp_path, "dpo", learningRate=1e30, warmup=0))
     assert diverged.value.type == "TrainerDiverged"
 

@@ -58,7 +58,11 @@ def test_another_seed_holds_out_other_tasks():
 
 @pytest.mark.parametrize(
     "outcomes, counts",
-    [(("nnn", "nn"), "5 training rows 0 are resolved and 5 not"), (("yy", "y"), "3 training rows 3 are resolved and 0"), ((), "0 ")],
+    [
+        (("nnn", "nn"), "5 training rows 0 are resolved and 5 not"),
+        (("yy", "y"), "3 training rows 3 are resolved and 0"),
+        ((), "0 "),
+    ],
 )
 def test_data_of_one_class_is_refused_with_its_counts_and_a_remedy(outcomes, counts):
     with pytest.raises(BadInput, match=counts) as refused:
@@ -99,7 +103,13 @@ def test_a_row_whose_answer_is_not_its_label_is_refused():
 
 @pytest.mark.parametrize(
     "logits, expected",
-    [([0.0, 0.0], 0.5), ([np.log(3), 0.0], 0.75), ([-900.0, 900.0], 0.0), ([900.0, -900.0], 1.0), ([np.nan, 0.0], None)],
+    [
+        ([0.0, 0.0], 0.5),
+        ([np.log(3), 0.0], 0.75),
+        ([-900.0, 900.0], 0.0),
+        ([900.0, -900.0], 1.0),
+        ([np.nan, 0.0], None),
+    ],
 )
 def test_the_probability_is_renormalised_over_both_answers(logits, expected):
     found = probability(np.array([logits]))
@@ -158,7 +168,8 @@ def test_the_export_says_what_a_worker_needs(finished):
     out, model, tokenizer, rows, result = finished
     facts = json.loads((out / "verifier.json").read_text())
     prefix, yes, no = verdict_ids(tokenizer)
-    assert facts == {"version": 1, "yes": yes, "no": no, "prefix": "<judgement>", "prefixIds": prefix, "maxTokens": 2048}
+    answers = {"yes": yes, "no": no, "prefix": "<judgement>", "prefixIds": prefix}
+    assert facts == {"version": 1, **answers, "maxTokens": 2048}
     assert (result["count"], result["unscored"], result["yes"], result["tasks"]) == (6, 0, 3, 6)
     assert 0 < result["brier"] < 1
 

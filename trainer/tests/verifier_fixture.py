@@ -61,10 +61,9 @@ def fixture_rows() -> list[dict]:
 
 def main() -> None:
     torch.manual_seed(0)
-    shape = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1)
-    config = Qwen3Config(
-        **shape, vocab_size=384, head_dim=8, max_position_embeddings=512, initializer_range=0.5, tie_word_embeddings=True
-    )
+    heads = dict(num_attention_heads=2, num_key_value_heads=1, head_dim=8)
+    shape = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, max_position_embeddings=512, **heads)
+    config = Qwen3Config(**shape, vocab_size=384, initializer_range=0.5, tie_word_embeddings=True)
     model, tokenizer = Qwen3ForCausalLM(config).eval(), fixture_tokenizer()
     shutil.rmtree(FOLDER, ignore_errors=True)
     model.save_pretrained(FOLDER / "model")
