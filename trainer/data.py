@@ -193,7 +193,8 @@ def _nothing_left(kind: str, given: int, notes: dict, cutoff: int) -> BadInput:
         "DataUnusable",
         f"nothing is left to train {kind} on: {units}; of the conversations read, {notes['dropped']} were longer than "
         f"the cutoff of {cutoff} tokens, {notes['untrained']} had no trained token left after cutting, "
-        f"{notes['setAside']} were set aside; raise `cutoff`, set `overlong` to truncate-tail, or collect more rollouts",
+        f"{notes['setAside']} were set aside; raise `cutoff`, set `overlong` to truncate-tail, or collect more "
+        "rollouts",
     )
 
 
@@ -205,8 +206,8 @@ def _require_both_classes(notes: dict, cutoff: int) -> None:
     raise BadInput(
         "DataUnusable",
         f"a verifier learns from both kinds of rollouts, and of the rows within the cutoff of {cutoff} tokens "
-        f"{resolved} are resolved and {unresolved} not ({notes['dropped']} were longer); raise `cutoff`, or set `overlong` to "
-        "truncate-head",
+        f"{resolved} are resolved and {unresolved} not ({notes['dropped']} were longer); raise `cutoff`, or set "
+        "`overlong` to truncate-head",
     )
 
 

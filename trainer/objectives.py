@@ -277,8 +277,8 @@ def check_agreement(gap: float, ids: list[str], tolerance: float) -> None:
             "ConfigInvalid",
             f"before the first update the model's log-probabilities differ from the reference file by up to {gap:.3g} "
             f"nats per token in the first batch ({', '.join(ids[:3])}, ...), more than {tolerance:g}: policy and "
-            "reference are different models. Merge the SFT adapter into the weights before preference training, and compute the "
-            "reference with the same model, cutoff and tokenizer",
+            "reference are different models. Merge the SFT adapter into the weights before preference training, and "
+            "compute the reference with the same model, cutoff and tokenizer",
         )
 
 

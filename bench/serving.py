@@ -1,10 +1,11 @@
-"""Speed of the embedded server: `python -m trainer.bench_serve [--model FOLDER] [--peer-serve]`; called by `npm run bench -- serving`.
+"""Speed of the embedded server and its peers; `npm run bench -- serving` runs it with the trainer's Python.
 
 16 rollouts at once, over HTTP, on a random Qwen3 of 1.9 M parameters unless a model is given. Each round is a task of
 its own: all rollouts ask with the same first prompt of about 410 tokens (`first`), then each goes on with its own reply
 and an observation of about 30 tokens, prompts of about 490 (`later`); 48 new tokens each. The peers get the very same
-token ids of `later` in the same round: `generate` of transformers on the padded batch, and `transformers serve`, which is
-asked with the messages. Every process has one thread. The last line printed is one JSON object; the rest is progress.
+conversations of `later` in the same round: `generate` of transformers their token ids as a padded batch, and
+`transformers serve`, where its extra packages are installed, the messages. Every process has one thread. The last line
+printed is one JSON object, medians over 7 rounds after 2 of warm-up; the rounds are on standard error.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config, Qwen3
 
 from trainer.tokenizer import train_tokenizer
 
+TRAINER = Path(__file__).parents[1] / "trainer"
 ROLLOUTS = 16
 NEW_TOKENS = 48
 WARM_UP, ROUNDS = 2, 7
@@ -36,7 +39,7 @@ WORDS = "value total index count limit name first last other item left right sta
 
 def write_model(folder: Path) -> None:
     """Random weights in the shape of the demo's model; its sampled text is noise, its arithmetic is the same."""
-    sources = [path.read_text(encoding="utf8") for path in sorted(Path(__file__).parent.glob("*.py"))]
+    sources = [path.read_text(encoding="utf8") for path in sorted(TRAINER.glob("*.py"))]
     tokenizer = train_tokenizer(sources, 1000)
     torch.manual_seed(0)
     config = Qwen3Config(
@@ -62,9 +65,8 @@ class Server:
 
     def __init__(self, command: list[str], url: str | None, model: str) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True
-        )
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(command, env=environment, text=True, **pipes)
         self.url, self.model = url, model
 
     def wait(self) -> None:
@@ -90,8 +92,8 @@ async def ask_all(
     """Tokens a second of all conversations at once, and the answers."""
 
     async def ask(place: int, messages: list[dict[str, str]]) -> dict[str, Any]:
-        body = {"model": server.model, "messages": messages, "max_tokens": NEW_TOKENS, "seed": place, "temperature": 1.0}
-        async with session.post(f"{server.url}/v1/chat/completions", json={**body, **extra}) as response:
+        body = {"model": server.model, "messages": messages, "max_tokens": NEW_TOKENS, "seed": place, **extra}
+        async with session.post(f"{server.url}/v1/chat/completions", json={**body, "temperature": 1.0}) as response:
             if response.status != 200:
                 raise RuntimeError(await response.text())
             return await response.json()
@@ -153,11 +155,9 @@ async def measure(ours: Server, peer: Server | None, folder: str) -> dict[str, l
 def peer_server(folder: str) -> Server | None:
     """`transformers serve`, where its extra packages are installed."""
     port = random.Random(os.getpid()).randrange(20000, 60000)
-    program = Path(sys.executable).parent / "transformers"
-    command = [str(program), "serve", folder, "--port", str(port), "--device", "cpu"]
+    program = [sys.executable, "-m", "transformers.cli.transformers"]
+    command = [*program, "serve", folder, "--port", str(port), "--device", "cpu"]
     server = Server(command, f"http://127.0.0.1:{port}", folder)
-    import urllib.request
-
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and server.process.poll() is None:
         try:
@@ -170,9 +170,8 @@ def peer_server(folder: str) -> Server | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m trainer.bench_serve")
+    parser = argparse.ArgumentParser(prog="bench/serving.py")
     parser.add_argument("--model", help="Hugging Face folder; default: random weights of the demo model's shape")
-    parser.add_argument("--peer-serve", action="store_true", help="also measure `transformers serve`")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
@@ -183,7 +182,7 @@ def main() -> None:
         servers = [Server(command, None, "bench")]
         try:
             servers[0].wait()
-            peer = peer_server(folder) if arguments.peer_serve else None
+            peer = peer_server(folder)
             servers += [peer] if peer else []
             rows = asyncio.run(measure(servers[0], peer, folder))
         finally:
