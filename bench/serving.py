@@ -129,7 +129,9 @@ async def measure(ours: Server, peer: Server | None, folder: str) -> dict[str, l
     extra = {"logprobs": True, "return_token_ids": True}
     rows: dict[str, list[float]] = {"first": [], "later": [], "generate": [], "transformersServe": []}
     prompts, cached = [], []
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(600)) as session:
+    # A connection for each request: the peer's server drops idle ones, some just when they are used again.
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(600), connector=connector) as session:
         for round_ in range(WARM_UP + ROUNDS):
             draw = random.Random(round_)
             opening = [{"role": "user", "content": text_of(400, tokenizer, draw)}]
