@@ -153,11 +153,11 @@ _SPACE = re.compile(r"\s*")
 
 def _find_reply(whole: str, start: int, content: str, place: int) -> tuple[int, int]:
     """Where the reply stands that begins at `start`: as it was written, trimmed, or behind an added think block."""
-    if whole.startswith(content, start) and content.strip():
+    own, added = _THOUGHT.match(content), _THOUGHT.match(whole, start)
+    # A reply such as `<` also stands at the beginning of a think block that the template added.
+    if whole.startswith(content, start) and content.strip() and (added is None or own is not None):
         return start, start + len(content)
-    own = _THOUGHT.match(content)
     bodies = [content] if own is None else [content, content[own.end() :]]
-    added = _THOUGHT.match(whole, start)
     text = _SPACE.match(whole, start if added is None else added.end()).end()
     for body in bodies:
         lead = len(body) - len(body.lstrip())

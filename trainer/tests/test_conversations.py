@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from trainer.conversations import Encoded, encode, longest_row, read_conversations, split_turns
@@ -53,6 +53,8 @@ def trained_runs(tokenizer, encoded: Encoded) -> list[str]:
 @pytest.mark.parametrize("template", TEMPLATES)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(messages=conversations())
+@example(messages=[{"role": "user", "content": ""}, {"role": "assistant", "content": "<"}])
+@example(messages=[{"role": "user", "content": ""}, {"role": "assistant", "content": "<think"}])
 def test_turns_make_the_whole_rendering_and_exactly_the_replies_are_trained(template, messages):
     tokenizer = tiny_tokenizer(template)
     whole = tokenizer.apply_chat_template(messages, tokenize=False)
