@@ -7,8 +7,7 @@ and in any way, ends with the same bytes in all three as one that was not (on a 
 
 The loop is our own, over torch, and not `transformers.Trainer`: an update here is a number of conversations or pairs in
 micro-batches that differ in shape, normalised over the whole update, with baselines that look at all of it, and it
-resumes at any update without walking through the data again; each of these would be an override. Trainer also costs
-1.7 s of imports on top of 10, in a program that a demo starts several times.
+resumes at any update without walking through the data again; each of these would be an override.
 Several processes: `torchrun -m trainer.train SPEC.json` or `accelerate launch` (world.py says what is tested).
 
 This file holds the spec and the quick ways out; nothing heavy is imported before they are tried. Not covered: the loop
