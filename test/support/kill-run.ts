@@ -118,9 +118,17 @@ export function countFiles(home: string, name: string): number {
 }
 
 function filesNamed(folder: string, name: string): string[] {
-  if (!existsSync(folder)) return [];
-  const found = readdirSync(folder, { recursive: true }).map(String);
-  return found.filter((file) => path.basename(file) === name).map((file) => path.join(folder, file));
+  return filesBelow(folder).filter((file) => path.basename(file) === name);
+}
+
+/** Full paths; none where the folder is not there, or where one below it goes just now: the next look finds the others. */
+export function filesBelow(folder: string): string[] {
+  try {
+    return readdirSync(folder, { recursive: true }).map((file) => path.join(folder, String(file)));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
 }
 
 function entries(folder: string): string[] {

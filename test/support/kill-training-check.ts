@@ -11,7 +11,7 @@ import type { ExperimentInput } from '../../config/schema';
 import type { Stage } from '../../core/plan';
 import { random, seedFor } from '../../core/random';
 import { sandboxesOf } from './kill-check';
-import { countFiles, type Kill, programs, runKilled } from './kill-run';
+import { countFiles, filesBelow, type Kill, programs, runKilled } from './kill-run';
 import { temporaryHome } from './processes';
 
 const PREFERENCE = 'train:entropo-dpo';
@@ -82,7 +82,7 @@ function hasCheckpoint(update: number): (home: string) => boolean {
     const match = /\.work\/checkpoints\/update-(\d+)\/complete$/.exec(file);
     return match !== null && Number(match[1]) >= update;
   };
-  return (home) => readdirSync(path.join(home, 'store'), { recursive: true }).some((file) => reached(String(file)));
+  return (home) => filesBelow(path.join(home, 'store')).some(reached);
 }
 
 /** Digests of the model's files as sealed. */
