@@ -161,7 +161,7 @@ def _find_reply(whole: str, start: int, content: str, place: int) -> tuple[int, 
     text = _SPACE.match(whole, start if added is None else added.end()).end()
     for body in bodies:
         lead = len(body) - len(body.lstrip())
-        for reply, begin in ((body, text - lead), (body.strip(), text)):
+        for reply, begin in ((body, text - lead), (body.lstrip(), text), (body.strip(), text)):
             if begin >= start and whole.startswith(reply, begin):
                 return begin, begin + len(reply)
     raise _rewritten(place, "this reply")

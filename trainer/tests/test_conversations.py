@@ -55,6 +55,7 @@ def trained_runs(tokenizer, encoded: Encoded) -> list[str]:
 @given(messages=conversations())
 @example(messages=[{"role": "user", "content": ""}, {"role": "assistant", "content": "<"}])
 @example(messages=[{"role": "user", "content": ""}, {"role": "assistant", "content": "<think"}])
+@example(messages=[{"role": "user", "content": ""}, {"role": "assistant", "content": "\n\n\n<\n"}])
 def test_turns_make_the_whole_rendering_and_exactly_the_replies_are_trained(template, messages):
     tokenizer = tiny_tokenizer(template)
     whole = tokenizer.apply_chat_template(messages, tokenize=False)
