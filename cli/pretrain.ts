@@ -58,6 +58,6 @@ async function makeCorpus(file: string): Promise<void> {
 void new Command('pretrain')
   .description('makes trainer/models/tiny: plays its corpus, trains it; run it again to go on')
   .option('--corpus-only', 'stop when the corpus is there')
-  .argument('[options...]', 'of trainer/pretrain.py, after --: --updates 2100, --threads 1, --seed 1 and more')
+  .argument('[options...]', 'of trainer/pretrain.py, after --: --updates 2800, --threads 2, --seed 1 and more')
   .action(pretrain)
   .parseAsync();

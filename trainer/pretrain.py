@@ -1,6 +1,6 @@
 """Pretrains the tiny base model, a Qwen3-shaped causal LM that can read, edit and test pocket repositories.
 
-    npm run pretrain -- --updates 2100
+    npm run pretrain -- --updates 2800
 
 In: the corpus that cli/pretrain.ts plays. Out: an ordinary Hugging Face folder with its model card. All of it follows
 from the corpus and the options: after the first weights nothing is drawn but the batches, which are a function of seed
@@ -235,9 +235,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--corpus", type=Path, required=True, help="JSON lines of conversations")
     parser.add_argument("--run", type=Path, required=True, help="folder of checkpoints; a run in it goes on")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "models" / "tiny", help="model folder")
-    parser.add_argument("--updates", type=int, default=2100)
+    parser.add_argument("--updates", type=int, default=2800)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1, help="part of the run: sums differ with their number")
+    parser.add_argument("--threads", type=int, default=2, help="part of the run: sums differ with their number")
     parser.add_argument("--batch-tokens", type=int, default=8192, help="of one update, padding included")
     parser.add_argument("--learning-rate", type=float, default=4e-3)
     parser.add_argument("--layers", type=int, default=4)
