@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+
+from trainer.checkpoints import sync_file, write_durably
 
 # Tokens whose time equals the fixed cost of one more forward and backward call; measured on the shipped 4-layer model
 # (about 8 ms at 4,500 tokens/s). Larger models pay less for a call, relative to their tokens: the cut is then coarser
@@ -55,7 +56,8 @@ class EncodedRows:
 
     @staticmethod
     def write(folder: Path, rows: Iterable[tuple[str, Sequence[int], Sequence[int]]], notes: dict) -> None:
-        """Streams `(id, token ids, trained mask)` to disk. `rows.json` is written last: without it nothing is there.
+        """Streams `(id, token ids, trained mask)` to disk. `rows.json` comes last, when the rest is flushed: without it
+        nothing is there.
 
         `notes` is stored beside, and may be filled while `rows` is consumed (counts of what was dropped).
         """
@@ -74,9 +76,10 @@ class EncodedRows:
                 ids.append(row_id)
                 ends.append(end)
                 trained_counts.append(int(mask.sum()))
-        beside = folder / "rows.json.new"
-        beside.write_text(json.dumps({"ids": ids, "ends": ends, "trained": trained_counts, "notes": notes}))
-        os.replace(beside, folder / "rows.json")
+        for name in ("tokens.bin", "trained.bin"):
+            sync_file(folder / name)
+        index = {"ids": ids, "ends": ends, "trained": trained_counts, "notes": notes}
+        write_durably(folder / "rows.json", json.dumps(index))
 
     @staticmethod
     def written(folder: Path) -> bool:

@@ -2,11 +2,11 @@
 
 A checkpoint is a folder `update-000050` with the trained weights, the optimizer's state and `state.json` (the data
 cursor, counters and the length of metrics.jsonl). Learning rate, data order and random numbers are pure functions of
-seed and update (train.py), so there is no scheduler or generator state to keep. It is written under another name,
+seed and update (loop.py), so there is no scheduler or generator state to keep. It is written under another name,
 flushed to disk and renamed; the file `complete` comes last. Without that file a folder is a torn write: it is ignored
 and removed. Two complete ones are kept, so that losing the newest to a bad disk costs one interval.
 
-Not covered: when to write one (train.py), optimizer state split over several processes.
+Not covered: when to write one (loop.py), optimizer state split over several processes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def save_checkpoint(
     os.replace(beside, final)
     (final / "complete").write_text("")
     sync_folder(final)
-    _sync(folder)
+    sync_file(folder)
     for old in _complete(folder)[:-KEPT]:
         shutil.rmtree(old)
 
@@ -86,17 +86,18 @@ def write_durably(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(beside, path)
-    _sync(path.parent)
+    sync_file(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
     """Flushes every file below the folder, and the folder itself, to disk."""
     for entry in folder.rglob("*"):
-        _sync(entry)
-    _sync(folder)
+        sync_file(entry)
+    sync_file(folder)
 
 
-def _sync(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Flushes one file, or the entries of a folder, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -78,6 +78,10 @@ def train(spec: dict[str, Any], stop: StopRequest) -> None:
             from trainer.verifier import finish
 
             summary["heldout"] = finish(model, tokenizer, rows_of(spec, aside), run.out)
+        # The summary says that all is done: what a power cut leaves of the rest must be whole by then.
+        for made in run.out.iterdir():
+            if made.is_file():
+                checkpoints.sync_file(made)
         checkpoints.write_durably(run.out / "summary.json", json.dumps(summary, ensure_ascii=False) + "\n")
         emit("done", **summary)
     world.wait()
@@ -279,7 +283,7 @@ class Run:
         named = bad or [self.data.ids[unit] for unit in order]
         raise BadInput(
             "TrainerDiverged",
-            f"update {self.update + 1}: loss {float(np.mean(figures[:, 0]))}, gradient norm {norm}; "
+            f"update {self.update + 1}: loss {self.objective.metrics(figures)['loss']}, gradient norm {norm}; "
             f"{'not finite in' if bad else 'the rows were'} {', '.join(named[:16])}; lower the learning rate or raise "
             "the warm-up, and look at these rows",
         )

@@ -72,8 +72,11 @@ class StopRequest:
 
     def _drain(self, descriptor: int) -> None:
         # The descriptor itself, not sys.stdin: a daemon thread inside its lock would abort the interpreter's end.
-        while os.read(descriptor, 4096):
-            pass
+        try:
+            while os.read(descriptor, 4096):
+                pass
+        except ConnectionError:
+            pass  # the other end of a socket that died with something unread: an end as well
         self.ask()
 
 
@@ -90,8 +93,11 @@ _emitting = threading.Lock()
 
 
 def emit(event: str, **fields: Any) -> None:
-    """Writes one JSON line. A reader that is gone is no error: the end of standard input says so too."""
-    line = json.dumps({"event": event, **fields}, ensure_ascii=False, allow_nan=False)
+    """Writes one JSON line, in ASCII: whatever the locale and a row's id, it can be written.
+
+    A reader that is gone is no error: the end of standard input says so too.
+    """
+    line = json.dumps({"event": event, **fields}, allow_nan=False)
     with _emitting:
         try:
             sys.stdout.write(line + "\n")

@@ -73,9 +73,10 @@ def check_spec(spec: dict[str, Any]) -> None:
     if "beta" in needed and not spec.get("reference"):
         message = f"spec: {method['type']} needs `reference`, the reference.jsonl of its model and pairs"
         raise BadInput("ConfigInvalid", message)
-    if method.get("baseline") == "mismatched" and spec["batchSize"] < 2:
-        message = "method.baseline: mismatched takes the reply of a neighbour; set batchSize to 2 or more"
-        raise BadInput("ConfigInvalid", message)
+    for name, value in (("form", "upstream-compat"), ("baseline", "mismatched")):
+        if method.get(name) == value and spec["batchSize"] < 2:
+            message = f"method.{name}: {value} takes the reply of a neighbour; set batchSize to 2 or more"
+            raise BadInput("ConfigInvalid", message)
 
 
 def main(spec: dict[str, Any], stop: StopRequest) -> None:

@@ -24,6 +24,9 @@ class World:
         if self.size > 1:
             import torch.distributed
 
+            if device.type == "cuda":
+                # What is gathered and waited for goes through the current device: one for each process.
+                torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
             torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
 
     @property

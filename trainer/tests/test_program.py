@@ -75,6 +75,22 @@ def test_the_end_of_a_socket_that_node_gives_as_standard_input_stops_a_program_t
     assert program.wait() == 75
 
 
+def test_a_parent_that_dies_with_something_unread_is_gone_too(tmp_path):
+    ours, theirs = socket.socketpair()
+    theirs.send(b"never read")
+    program = start(tmp_path, "work", stdin=theirs)
+    theirs.close()
+    program.stdout.readline()
+    ours.close()
+    assert program.wait() == 75
+
+
+def test_a_program_speaks_whatever_the_encoding_of_its_standard_output(tmp_path):
+    program = start(tmp_path, "nothing", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert events(program)[0] == {"event": "start", "text": "é"}
+    assert program.wait() == 0
+
+
 def test_a_program_without_a_parent_that_holds_its_standard_input_goes_on(tmp_path):
     program = start(tmp_path, "nothing", stdin=subprocess.DEVNULL)
     assert [event["event"] for event in events(program)] == ["start", "done"]

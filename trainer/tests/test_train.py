@@ -189,7 +189,8 @@ def test_nothing_left_to_learn_from_says_what_was_filtered(root, tmp_path, metho
         ({"method": {"type": "ppo"}}, "'ppo', none of sft"),
         ({"method": {"type": "dpo", "beta": 0.1}}, "method.ftx is missing"),
         ({"reference": None}, "needs `reference`"),
-        ({"method": {**METHODS["kto"]}, "batchSize": 1}, "set batchSize to 2"),
+        ({"method": {**METHODS["kto"]}, "batchSize": 1}, "baseline: mismatched takes .* set batchSize to 2"),
+        ({"method": {**METHODS["upstream-kto"]}, "batchSize": 1}, "form: upstream-compat takes .* set batchSize to 2"),
         ({"method": {"type": "entropo-dpo", **PAIR, "alpha": 1, "entropyRatio": 2}}, "both are"),
     ],
 )
