@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import time
 import uuid
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from trainer.engine import Completion, Engine, Request, Unavailable
 from trainer.sampling import Sampling
 
 MAX_BODY = 64 * 2**20
+LEAST_TEMPERATURE = 1e-5
 ROLES = ("system", "developer", "user", "assistant", "tool")
 UNSUPPORTED: dict[str, Any] = {
     "stream": False,
@@ -90,7 +90,7 @@ def read_request(body: Any, model: str) -> Asked:
     if top and not logprobs:
         raise Refused("top_logprobs needs logprobs: true", "top_logprobs")
     sampling = Sampling(
-        temperature=_number(body, "temperature", 1.0, 0, 100),
+        temperature=_temperature(body),
         top_p=_number(body, "top_p", 1.0, 1e-9, 1),
         top_k=max(0, _number(body, "top_k", 0, -1, 2**31, whole=True)),
         min_p=_number(body, "min_p", 0.0, 0, 1),
@@ -105,10 +105,16 @@ def _number(body: dict[str, Any], name: str, default: Any, low: float, high: flo
     if value is None:
         return default
     kinds = (int,) if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
         kind = "a whole number" if whole else "a number"
         raise Refused(f"{name} must be {kind} from {low} to {high}, not {json.dumps(value)[:40]}", name)
     return value
+
+
+def _temperature(body: dict[str, Any]) -> float:
+    """One that is almost 0 is 0, as in vLLM: logits divided by it would overflow."""
+    temperature = _number(body, "temperature", 1.0, 0, 100)
+    return temperature if temperature >= LEAST_TEMPERATURE else 0.0
 
 
 def _flag(body: dict[str, Any], name: str) -> bool:
@@ -141,6 +147,11 @@ def _message(message: Any, place: str) -> dict[str, str]:
         content = "".join(str(part.get("text")) for part in content)
     if not isinstance(content, str):
         raise Refused(f"{place}.content must be a text or a list of text parts", place)
+    try:
+        content.encode()
+    except UnicodeEncodeError as error:
+        what = f"{error.reason} at character {error.start}"
+        raise Refused(f"{place}.content is not Unicode text: {what}", place) from error
     return {"role": message["role"], "content": content}
 
 
@@ -248,7 +259,7 @@ async def _errors(request: web.Request, handler: Any) -> web.StreamResponse:
 async def _json(request: web.Request) -> Any:
     try:
         return json.loads(await request.read())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refused(f"the body is not JSON: {error}") from error
 
 

@@ -12,11 +12,14 @@ import hashlib
 import json
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 Message = dict[str, str]
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 class TemplateRefused(ValueError):
@@ -41,12 +44,18 @@ class _Reply:
 
 
 class Chat:
-    """The tokenizer of one model, with the last `size` replies and texts."""
+    """The tokenizer of one model, with the last replies and texts: at most `size` and `most_bytes` of each."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, end_ids: frozenset[int], size: int = 4096) -> None:
-        self.tokenizer, self.end_ids, self.size = tokenizer, end_ids, size
-        self._replies: OrderedDict[bytes, _Reply] = OrderedDict()
-        self._encoded: OrderedDict[str, list[int]] = OrderedDict()
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        end_ids: frozenset[int],
+        size: int = 4096,
+        most_bytes: int = 256 * 2**20,
+    ) -> None:
+        self.tokenizer, self.end_ids = tokenizer, end_ids
+        self._replies: _Memory[bytes, _Reply] = _Memory(size, most_bytes)
+        self._encoded: _Memory[str, list[int]] = _Memory(size, most_bytes)
         self._pieces: dict[int, str] = {}
 
     def prompt(self, messages: list[Message]) -> Prompt:
@@ -64,7 +73,6 @@ class Chat:
                 start = reply.prompt.text + written
                 if not text.startswith(start):
                     continue
-                self._replies.move_to_end(key)
                 rest, ids = text[len(start) :], reply.ids
                 if reply.end and rest.startswith(reply.end):
                     rest = rest[len(reply.end) :]
@@ -74,10 +82,14 @@ class Chat:
         return Prompt(text, self._encode(text), keys[-1])
 
     def remember(self, prompt: Prompt, text: str, ids: list[int]) -> None:
-        """Keeps a reply as it was sampled, the end token included."""
+        """Keeps a reply as it was sampled, the end token included. Not one whose ids say more than its text (cut at a
+        stop text, special tokens in its middle): nobody who reads the conversation would know what the model saw."""
         end = self.piece(ids[-1]) if ids and ids[-1] in self.end_ids else ""
+        spoken = ids[:-1] if end else ids
+        if self.tokenizer.decode(spoken, skip_special_tokens=False, clean_up_tokenization_spaces=False) != text:
+            return
         key = _digest(prompt.key, {"role": "assistant", "content": text})
-        _put(self._replies, key, _Reply(prompt, text, ids, end), self.size)
+        self._replies.put(key, _Reply(prompt, text, ids, end), _bytes(prompt.text, prompt.ids))
 
     def text(self, ids: list[int]) -> str:
         """The text of sampled ids, without the end token and special tokens."""
@@ -94,15 +106,37 @@ class Chat:
         if ids is None:
             # The template has written the special tokens already.
             ids = self.tokenizer.encode(text, add_special_tokens=False)
-        _put(self._encoded, text, ids, self.size)
+            self._encoded.put(text, ids, _bytes(text, ids))
         return ids
 
 
-def _put(memory: OrderedDict, key: object, value: object, size: int) -> None:
-    memory[key] = value
-    memory.move_to_end(key)
-    if len(memory) > size:
-        memory.popitem(last=False)
+class _Memory(Generic[Key, Value]):
+    """What was used last: at most `size` entries, together of at most `most_bytes`."""
+
+    def __init__(self, size: int, most_bytes: int) -> None:
+        self._size, self._most_bytes = size, most_bytes
+        self._entries: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: Key) -> Value | None:
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        self._entries.move_to_end(key)
+        return entry[0]
+
+    def put(self, key: Key, value: Value, bytes_: int) -> None:
+        _, before = self._entries.pop(key, (None, 0))
+        self._entries[key] = value, bytes_
+        self._bytes += bytes_ - before
+        while len(self._entries) > self._size or self._bytes > self._most_bytes:
+            _, (_, gone) = self._entries.popitem(last=False)
+            self._bytes -= gone
+
+
+def _bytes(text: str, ids: list[int]) -> int:
+    """About what they take: a letter a byte, an id a number and a place in a list."""
+    return len(text) + 40 * len(ids)
 
 
 def _digest(before: bytes, message: Message) -> bytes:

@@ -155,6 +155,7 @@ class Engine:
         self._running.clear()
         self._waiting.clear()
         self._slots = _Slots(self.runner.slots)
+        self.runner.forget()
 
     def _step(self) -> None:
         for running in [running for running in self._running.values() if running.request.done.cancelled()]:

@@ -131,6 +131,10 @@ class SlotLayer(CacheLayerMixin):
             new[:, :, : old.shape[2]] = old
             setattr(self, name, new)
 
+    def forget(self) -> None:
+        self.keys = self.values = None
+        self.is_initialized = False
+
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: object, **__: object):
         """Stores the packed tokens, (1, heads, tokens, width), and returns the rows of all slots."""
         if not self.is_initialized:
@@ -194,6 +198,12 @@ class SlotRunner:
             for rows in (layer.keys, layer.values):
                 rows[target, :, :length] = rows[source, :, :length]
 
+    def forget(self) -> None:
+        """Empties every slot and gives back its memory: also after a step that failed for want of it."""
+        self.rows = FIRST_ROWS
+        for layer in self.layers:
+            layer.forget()
+
     def _attend(
         self,
         module: torch.nn.Module,
@@ -255,6 +265,10 @@ class PlainRunner:
 
     def extend(self, pieces: list[Piece]) -> torch.Tensor:
         return torch.stack([self._extend(piece) for piece in pieces])
+
+    def forget(self) -> None:
+        """Empties every slot."""
+        self.caches = [None] * self.slots
 
     def _extend(self, piece: Piece) -> torch.Tensor:
         if piece.start == 0:

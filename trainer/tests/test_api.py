@@ -89,6 +89,8 @@ def test_text_parts_of_a_message_are_joined() -> None:
         ({"temperature": "hot"}, "temperature", 'not "hot"'),
         ({"temperature": float("nan")}, "temperature", "not NaN"),
         ({"top_p": 0}, "top_p", "a number from"),
+        ({"temperature": 10**400}, "temperature", "from 0 to 100"),
+        ({"seed": 10**400}, "seed", "a whole number"),
         ({"top_k": 1.5}, "top_k", "a whole number"),
         ({"min_p": 2}, "min_p", "from 0 to 1"),
         ({"seed": True}, "seed", "not true"),
@@ -106,6 +108,7 @@ def test_text_parts_of_a_message_are_joined() -> None:
         ({"messages": ["x"]}, "messages[0]", "role must be one of system"),
         ({"messages": [*BODY["messages"], {"role": "robot", "content": ""}]}, "messages[1]", "role must be"),
         ({"messages": [{"role": "user"}]}, "messages[0]", "content must be"),
+        ({"messages": [{"role": "user", "content": "ab\ud83d"}]}, "messages[0]", "not allowed at character 2"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0]", "content must be"),
     ],
 )
@@ -179,6 +182,19 @@ def test_a_stop_text_ends_the_reply_before_it() -> None:
         assert choice["message"]["content"] == text[: text.index(stop)]
         assert choice["finish_reason"] == "stop"
         assert cut["usage"]["completion_tokens"] < whole["usage"]["completion_tokens"]
+        messages = [*ASKED, choice["message"], {"role": "user", "content": "the tests pass"}]
+        _, after = await post(client, return_token_ids=True, messages=messages)
+        shown = tiny_tokenizer("chatml").apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+        assert after["prompt_token_ids"] == shown
+
+    with_api(test)
+
+
+def test_a_temperature_of_almost_zero_takes_the_likeliest_tokens() -> None:
+    async def test(client: TestClient, _: Api) -> None:
+        answers = [await post(client, temperature=temperature) for temperature in (0, 1e-50)]
+        assert [status for status, _ in answers] == [200, 200]
+        assert answers[0][1]["choices"] == answers[1][1]["choices"]
 
     with_api(test)
 
@@ -201,9 +217,10 @@ def test_refusals_have_openais_shape() -> None:
         status, answer = await post(client, model="other")
         assert (status, answer["error"]["code"]) == (404, "model_not_found")
         assert "there is no model other here; this server has tiny" in answer["error"]["message"]
-        async with client.post(ROUTE, data=b"{bad") as response:
-            assert response.status == 400
-            assert "the body is not JSON" in (await response.json())["error"]["message"]
+        for body in (b"{bad", b"[" * 100_000):
+            async with client.post(ROUTE, data=body) as response:
+                assert response.status == 400
+                assert "the body is not JSON" in (await response.json())["error"]["message"]
         async with client.get("/v1/none") as response:
             assert response.status == 404
             assert set((await response.json())["error"]) == {"message", "type", "param", "code"}

@@ -10,9 +10,9 @@ from trainer.tests.tiny import tiny_tokenizer
 TASK = [{"role": "system", "content": "mend it"}, {"role": "user", "content": "def f(x):"}]
 
 
-def open_chat(template: str = "chatml", size: int = 4096) -> Chat:
+def open_chat(template: str = "chatml", **bounds: int) -> Chat:
     tokenizer = tiny_tokenizer(template)
-    return Chat(tokenizer, frozenset({tokenizer.eos_token_id}), size)
+    return Chat(tokenizer, frozenset({tokenizer.eos_token_id}), **bounds)
 
 
 def rendered(chat: Chat, messages: list[dict[str, str]]) -> list[int]:
@@ -108,3 +108,25 @@ def test_the_text_of_a_reply_has_no_special_tokens() -> None:
     chat = open_chat()
     ids = chat.tokenizer.encode("the<|im_start|> tests", add_special_tokens=False)
     assert chat.text(ids) == "the tests"
+
+
+@pytest.mark.parametrize(
+    ("text", "sampled"),
+    [("return", "return x"), ("the tests", "the<|im_start|> tests")],
+    ids=["cut at a stop text", "a special token in its middle"],
+)
+def test_a_reply_whose_ids_say_more_than_its_text_is_shown_as_its_text(text: str, sampled: str) -> None:
+    chat = open_chat()
+    chat.remember(chat.prompt(TASK), text, chat.tokenizer.encode(sampled, add_special_tokens=False))
+    messages = turns(text, "x")
+    assert chat.prompt(messages).ids == rendered(chat, messages)
+
+
+def test_long_conversations_take_the_place_of_more_than_one_reply() -> None:
+    prompt = open_chat().prompt(TASK)
+    chat = open_chat(most_bytes=2 * (len(prompt.text) + 40 * len(prompt.ids)))
+    for text in ("return x", "return y", "now x"):
+        chat.remember(prompt, text, spelled(chat, text))
+    texts = ("return x", "return y", "now x")
+    kept = [chat.prompt(messages := turns(text, "x")).ids != rendered(chat, messages) for text in texts]
+    assert kept == [False, True, True]

@@ -29,6 +29,7 @@ class Watched:
         self.gate = threading.Event()
         self.gate.set()
         self.error: Exception | None = None
+        self.forgotten = 0
 
     def extend(self, pieces: list[Piece]) -> torch.Tensor:
         assert self.gate.wait(WAIT)
@@ -36,6 +37,10 @@ class Watched:
         if self.error:
             raise self.error
         return self.runner.extend(pieces)
+
+    def forget(self) -> None:
+        self.forgotten += 1
+        self.runner.forget()
 
     def copy(self, source: int, target: int, length: int) -> None:
         self.copies.append((source, target, length))
@@ -214,7 +219,7 @@ def test_a_failing_step_fails_its_requests_and_the_next_ones_are_answered(starte
         engine.submit(ask(ids(20), 5)).result(WAIT)
     runner.error = None
     again = engine.submit(ask(ids(20), 5)).result(WAIT)
-    assert again.cached == 0
+    assert (again.cached, runner.forgotten) == (0, 1)
 
 
 def test_closing_ends_what_is_running_and_refuses_what_comes(started: list[Engine]) -> None:

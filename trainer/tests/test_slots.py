@@ -128,3 +128,16 @@ def test_a_model_whose_slots_would_be_wrong_is_found_out() -> None:
     attention.forward = other
     runner, reason = open_runner(model, 3)
     assert isinstance(runner, PlainRunner) and "differ" in reason
+
+
+@pytest.mark.parametrize("kind", [SlotRunner, PlainRunner])
+@torch.inference_mode()
+def test_a_runner_that_forgets_is_as_it_was_at_the_beginning(kind: type) -> None:
+    runner = kind(build("qwen3"), 2)
+    first = runner.extend([Piece(0, 0, LINE[:9])])
+    long = [1 + place % 380 for place in range(2 * FIRST_ROWS)]
+    runner.extend([Piece(1, 0, long)])
+    runner.forget()
+    assert not any(torch.is_tensor(layer.keys) for layer in getattr(runner, "layers", []))
+    assert torch.equal(runner.extend([Piece(0, 0, LINE[:9])]), first)
+    assert getattr(runner, "rows", FIRST_ROWS) == FIRST_ROWS
