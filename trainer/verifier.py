@@ -137,7 +137,7 @@ def finish(
         for ids in prompts:
             fits = context is None or len(ids) <= context
             scores.append(probability(verdict(torch.tensor([ids], device=model.device))) if fits else None)
-    samples = [(ids, score) for ids, score in zip(prompts, scores) if score is not None][:8]
+    samples = [ids for ids, score in zip(prompts, scores) if score is not None][:8]
     why_not = export(model, yes, no, samples, Path(out) / "verifier.onnx")
     facts = {"version": 1, "yes": yes, "no": no, "prefix": TAG, "prefixIds": prefix, "maxTokens": context}
     (Path(out) / "verifier.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf8")
@@ -146,12 +146,13 @@ def finish(
 
 
 def export(
-    model: PreTrainedModel, yes: int, no: int, samples: Sequence[tuple[list[int], float]], file: Path
+    model: PreTrainedModel, yes: int, no: int, samples: Sequence[list[int]], file: Path
 ) -> str | None:
     """Writes the `Verdict` of a model in float32, T from 1 to its context. None, or why there is no file.
 
-    The file is kept where ONNX Runtime gives the same probabilities for the samples (prompt, probability). Equal
-    weights give equal bytes: where the exporter ran and what called it is taken out.
+    The file is kept where ONNX Runtime gives for the samples (prompts, as ids) the probabilities that PyTorch gives in
+    float32, whatever the model's own precision. Equal weights give equal bytes: where the exporter ran and what called
+    it is taken out.
     """
     import onnxruntime
 
@@ -177,9 +178,11 @@ def export(
     _forget_origin(graph)
     file.write_bytes(graph.SerializeToString(deterministic=True))
     session = onnxruntime.InferenceSession(str(file), one_thread())
-    for ids, expected in samples:
+    for ids in samples:
         found = probability(session.run(None, {"input_ids": np.array([ids], np.int64)})[0])
-        if found is None or abs(found - expected) > TOLERANCE:
+        with torch.inference_mode():
+            expected = probability(verdict(torch.tensor([ids])))
+        if found is None or expected is None or abs(found - expected) > TOLERANCE:
             file.unlink()
             return f"ONNX Runtime gives {found} where PyTorch gives {expected}; score through an endpoint"
     return None

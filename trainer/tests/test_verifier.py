@@ -164,6 +164,12 @@ def test_the_export_agrees_with_the_model_for_every_length(finished):
         assert np.abs(found - expected.numpy()).max() < 1e-4
 
 
+def test_a_model_in_bfloat16_is_exported_too(tmp_path):
+    rows = [row(f"t{n}", n % 2 == 0, text="def f(x): " * n) for n in range(1, 5)]
+    model = tiny_model(dtype=torch.bfloat16)
+    assert finish(model, tiny_tokenizer(), rows, tmp_path)["notExported"] is None
+
+
 def test_the_export_says_what_a_worker_needs(finished):
     out, model, tokenizer, rows, result = finished
     facts = json.loads((out / "verifier.json").read_text())
