@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -105,9 +106,17 @@ def update_units(seed: int, units: int, epochs: float, batch_size: int, update: 
     last = min(first + batch_size, _draws(units, epochs))
     parts = []
     for epoch in range(first // units, (last - 1) // units + 1):
-        order = np.random.default_rng([seed, epoch]).permutation(units)
+        order = _epoch_order(seed, units, epoch)
         parts.append(order[max(0, first - epoch * units) : last - epoch * units])
     return np.concatenate(parts)
+
+
+@lru_cache(maxsize=2)
+def _epoch_order(seed: int, units: int, epoch: int) -> np.ndarray:
+    """A permutation, (units,). Kept, since every update of an epoch cuts its piece out of the same one."""
+    order = np.random.default_rng([seed, epoch]).permutation(units)
+    order.flags.writeable = False
+    return order
 
 
 def _draws(units: int, epochs: float) -> int:

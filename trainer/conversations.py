@@ -290,6 +290,11 @@ def _parse(where: str, text: str) -> dict[str, Any]:
     for message in messages:
         if not isinstance(message, dict) or not isinstance(message.get("content"), str):
             raise refuse(f"{row['id']} has a message without text")
+        try:
+            message["content"].encode()
+        except UnicodeEncodeError as error:
+            what = f"{error.reason} at character {error.start}"
+            raise refuse(f"{row['id']} has a message that is not Unicode text ({what})") from error
     roles = [message.get("role") for message in messages]
     turns = roles[1:] if roles[:1] == ["system"] else roles
     if not turns or len(turns) % 2 or turns != ["user", "assistant"] * (len(turns) // 2):

@@ -240,6 +240,7 @@ def turn(*roles):
         (turn("user", "assistant", "user"), "but user, assistant, user"),
         (turn("user", "tool"), "but user, tool"),
         ({"id": "c/t/r0", "messages": [{"role": "user", "content": None}]}, "without text"),
+        ({"id": "c/t/r0", "messages": [{"role": "user", "content": "a\ud83d"}]}, "not Unicode text .* at character 1"),
     ],
 )
 def test_bad_rows_are_named_by_file_and_line(tmp_path, row, message):
