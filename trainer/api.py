@@ -11,6 +11,7 @@ import asyncio
 import json
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ from trainer.sampling import Sampling
 
 MAX_BODY = 64 * 2**20
 LEAST_TEMPERATURE = 1e-5
+TOKENS_WITHOUT_TEXT = 16
+"""Special tokens that may stand within a stop text, which is found all the same."""
 ROLES = ("system", "developer", "user", "assistant", "tool")
 UNSUPPORTED: dict[str, Any] = {
     "stream": False,
@@ -129,6 +132,8 @@ def _stop(body: dict[str, Any]) -> tuple[str, ...]:
     texts = [stop] if isinstance(stop, str) else stop or []
     if not isinstance(texts, list) or len(texts) > 16 or not all(isinstance(text, str) and text for text in texts):
         raise Refused("stop must be a text or a list of at most 16 texts, none of them empty", "stop")
+    for text in texts:
+        _refuse_half_characters(text, "stop")
     return tuple(texts)
 
 
@@ -147,12 +152,17 @@ def _message(message: Any, place: str) -> dict[str, str]:
         content = "".join(str(part.get("text")) for part in content)
     if not isinstance(content, str):
         raise Refused(f"{place}.content must be a text or a list of text parts", place)
-    try:
-        content.encode()
-    except UnicodeEncodeError as error:
-        what = f"{error.reason} at character {error.start}"
-        raise Refused(f"{place}.content is not Unicode text: {what}", place) from error
+    _refuse_half_characters(content, place)
     return {"role": message["role"], "content": content}
+
+
+def _refuse_half_characters(text: str, place: str) -> None:
+    """JSON can hold half of a character that takes two units of UTF-16; no tokenizer can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        message = f"{place} is not Unicode text: {error.reason} at character {error.start}"
+        raise Refused(message, place) from error
 
 
 class Api:
@@ -205,7 +215,7 @@ class Api:
             asked = read_request(await _json(request), self.model)
             prompt = _prompt(chat, asked)
             limit = _limit(engine.context, len(prompt.ids), asked.max_tokens)
-            ended = _stop_check(chat, asked.stop) if asked.stop else None
+            ended = stop_check(chat, asked.stop) if asked.stop else None
             try:
                 future = engine.submit(Request(prompt.ids, limit, asked.sampling, ended))
                 completion = await asyncio.wrap_future(future)
@@ -279,9 +289,15 @@ def _limit(context: int, prompt: int, asked: int | None) -> int:
     raise Refused(f"{message} tokens ({sizes}).", "messages", code="context_length_exceeded")
 
 
-def _stop_check(chat: Chat, stops: tuple[str, ...]) -> Any:
+def stop_check(chat: Chat, stops: tuple[str, ...]) -> Callable[[list[int]], bool]:
+    """Tells of sampled ids, asked after each, whether they have come to a stop text.
+
+    It then ends in the last of them, so the end of the reply is enough: a token has at least a byte of text, or none.
+    """
+    tail = max(len(stop.encode()) for stop in stops) + TOKENS_WITHOUT_TEXT
+
     def ended(ids: list[int]) -> bool:
-        text = chat.text(ids)
+        text = chat.text(ids[-tail:])
         return any(stop in text for stop in stops)
 
     return ended

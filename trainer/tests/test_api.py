@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import given
+from hypothesis import strategies as st
 
-from trainer.api import Api, Refused, read_request
+from trainer.api import Api, Refused, read_request, stop_check
 from trainer.chat import Chat
 from trainer.engine import Completion, Engine, Request
 from trainer.sampling import Sampling
@@ -100,6 +102,7 @@ def test_text_parts_of_a_message_are_joined() -> None:
         ({"logprobs": 1}, "logprobs", "true or false"),
         ({"stop": [""]}, "stop", "none of them empty"),
         ({"stop": 3}, "stop", "a text or a list"),
+        ({"stop": ["\udc00"]}, "stop", "not allowed at character 0"),
         ({"n": 2}, "n", "not supported"),
         ({"stream": True}, "stream", "not supported"),
         ({"tools": [{"type": "function"}]}, "tools", "not supported"),
@@ -188,6 +191,19 @@ def test_a_stop_text_ends_the_reply_before_it() -> None:
         assert after["prompt_token_ids"] == shown
 
     with_api(test)
+
+
+@given(st.text(st.sampled_from("ab é\n☃"), min_size=1, max_size=80), st.data())
+def test_a_stop_text_is_found_with_the_token_that_completes_it(text: str, data: st.DataObject) -> None:
+    tokenizer = tiny_tokenizer("chatml")
+    chat = Chat(tokenizer, frozenset({tokenizer.eos_token_id}))
+    start = data.draw(st.integers(0, len(text) - 1))
+    stop = text[start : start + data.draw(st.integers(1, 12))]
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    ended = stop_check(chat, ("x", stop))
+    counts = range(1, len(ids) + 1)
+    first = next(count for count in counts if stop in chat.text(ids[:count]))
+    assert next(count for count in counts if ended(ids[:count])) == first
 
 
 def test_a_temperature_of_almost_zero_takes_the_likeliest_tokens() -> None:
