@@ -11,13 +11,14 @@ import { StageStore } from '../adapters/store/stages';
 import { TaskSet } from '../adapters/store/task-set';
 import { openVerifier, type OpenVerifierInput } from '../adapters/verifier';
 import { hasOnnx } from '../adapters/verifier/onnx';
-import { loadPrompt } from '../config/prompts';
+import { plannedPrompt } from '../config/prompts';
 import { sha256Hex } from '../core/artifact';
 import { type Plan, policyName, type RunSettings } from '../core/plan';
 import { seedFor } from '../core/random';
 import type { Grade, Task } from '../core/task';
 import { DeviceSlots, requireGpu } from '../adapters/devices';
 import { trainerCommand } from '../adapters/trainer';
+import type { ExperimentInput } from '../workflows/messages';
 import { createExperimentActivities, reportPlan } from './experiment';
 import { gradePatch, type PatchInput, scoreRegression, scoreReproduction } from './grade';
 import { Once } from './once';
@@ -25,7 +26,7 @@ import { buildReport, writeReport } from './report';
 import { rolloutLimits } from './limits';
 import { playRollout } from './rollout';
 import { scoreTask } from './score';
-import { selectStage } from './select';
+import { selectCandidates } from './select';
 import { makePairs } from './pairs';
 import { prepareModel } from './models';
 import { createServeActivities } from './serve';
@@ -75,43 +76,42 @@ type UnitInput = Unit & { stage: string; sandbox: RunSettings['sandbox'] };
 
 function createControlActivities(store: StageStore, client: Client) {
   const stages = createStageActivities(store);
+  const experiments = createExperimentActivities(store, client);
   return {
-    ...createExperimentActivities(store, client),
+    ...experiments,
     ...stages,
     ...createServeActivities(store, client, null),
     acquireServer: createAcquireServer(client),
 
-    sealStage: (stage: string) => stages.sealStage(stage, beat),
+    resolveExperiment: (input: ExperimentInput, experiment: string) =>
+      whileBeating(() => experiments.resolveExperiment(input, experiment)),
+
+    publishReport: (experiment: string) => whileBeating(() => experiments.publishReport(experiment)),
+
+    sealStage: (stage: string) => whileBeating(() => stages.sealStage(stage)),
 
     prepareModel: (stage: string) => whileBeating((signal) => prepareModel(store, stage, { heartbeat: beat, signal })),
 
     makePairs: (stage: string) => whileBeating((signal) => makePairs(store, stage, signal)),
 
-    async selectCandidates(id: string): Promise<void> {
-      const { inputs, config } = await store.read<'select'>(id);
-      await selectStage({
-        evaluateFolder: store.folder(inputs.rollouts!),
-        scoreFolder: store.folder(inputs.scores!),
-        selector: config.selector,
-        armName: config.arm,
-        outFolder: store.folder(id),
-      });
-    },
+    selectCandidates: (stage: string) => whileBeating(() => selectCandidates(store, stage)),
 
-    async makeReport(id: string): Promise<void> {
-      const stage = await store.read<'report'>(id);
-      // A shared stage may have been declared under another experiment's name for it.
-      const inputs = await Promise.all(
-        Object.entries(stage.inputs).map(async ([name, input]) => ({ ...(await store.read(input)), name })),
-      );
-      const plan: Plan = { experiment: id, title: stage.config.config.title, stages: [...inputs, stage] };
-      await writeReport(
-        await buildReport({ plan: reportPlan(plan), storeFolder: store.root, sealed: true }),
-        store.folder(id),
-        store.root,
-      );
-    },
+    makeReport: (id: string) => whileBeating(() => makeReport(id)),
   };
+
+  async function makeReport(id: string): Promise<void> {
+    const stage = await store.read<'report'>(id);
+    // A shared stage may have been declared under another experiment's name for it.
+    const inputs = await Promise.all(
+      Object.entries(stage.inputs).map(async ([name, input]) => ({ ...(await store.read(input)), name })),
+    );
+    const plan: Plan = { experiment: id, title: stage.config.config.title, stages: [...inputs, stage] };
+    await writeReport(
+      await buildReport({ plan: reportPlan(plan), storeFolder: store.root, sealed: true }),
+      store.folder(id),
+      store.root,
+    );
+  }
 }
 
 function createSandboxActivities(store: StageStore, servers: ServerLocator) {
@@ -159,7 +159,7 @@ function createSandboxActivities(store: StageStore, servers: ServerLocator) {
               replyTimeoutMs: config.limits.replyTimeout,
               ...(server && { server }),
             }),
-            prompt: loadPrompt(config.prompt.name),
+            prompt: plannedPrompt(config.prompt),
             limits: rolloutLimits(config.limits),
             sandboxLimits: config.sandboxLimits,
           },
@@ -209,7 +209,7 @@ function createSandboxActivities(store: StageStore, servers: ServerLocator) {
     async verifyRollouts(id: string): Promise<void> {
       const { inputs, config } = await store.read<'verify'>(id);
       const folder = store.folder(inputs.verifier!);
-      const prompt = loadPrompt(config.prompt.name).judge;
+      const prompt = plannedPrompt(config.prompt).judge;
       const verify = async (server?: VerifierServer) => {
         const verifier = await openVerifier({ folder, ...(server && { server }) });
         try {

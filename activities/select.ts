@@ -6,6 +6,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Prediction, writePredictions } from '../adapters/predictions';
 import { SealedStage } from '../adapters/report/sealed-stage';
+import type { StageStore } from '../adapters/store/stages';
 import type { SelectorConfig } from '../config/schema';
 import type { FailureRecord } from '../core/report';
 import {
@@ -30,6 +31,20 @@ export interface SelectInput {
   armName: string;
   /** Receives `selections.jsonl` and `predictions.json`. */
   outFolder: string;
+}
+
+/** Selects for a declared select stage out of what its inputs hold. */
+export async function selectCandidates(store: StageStore, id: string): Promise<void> {
+  const { inputs, config } = await store.read<'select'>(id);
+  const { rollouts, scores, verdicts } = inputs;
+  await selectStage({
+    evaluateFolder: store.folder(rollouts!),
+    scoreFolder: store.folder(scores!),
+    verdictFolder: verdicts === undefined ? undefined : store.folder(verdicts),
+    selector: config.selector,
+    armName: config.arm,
+    outFolder: store.folder(id),
+  });
 }
 
 /** Writes both files; a task whose rollouts all failed has a selection that says so, and no prediction. */

@@ -109,12 +109,12 @@ export function createStageActivities(store: StageStore) {
     },
 
     /** Gathers the stage's records in the order of its tasks, checks the usable share, and writes the manifest last. */
-    async sealStage(id: string, onFile: () => void = () => {}): Promise<Record<string, number>> {
+    async sealStage(id: string): Promise<Record<string, number>> {
       const stage = await store.read(id);
       const present = await store.manifest(id);
       if (present) return present.counts;
-      const counts = isSharded(stage.kind) ? await gather(stage, onFile) : await countRecords(stage, store.folder(id));
-      const manifest = await store.seal(stage, counts, onFile);
+      const counts = isSharded(stage.kind) ? await gather(stage) : await countRecords(stage, store.folder(id));
+      const manifest = await store.seal(stage, counts);
       await noteTime(id, 'sealed');
       return manifest.counts;
     },
@@ -126,7 +126,7 @@ export function createStageActivities(store: StageStore) {
     await appendFile(path.join(store.folder(stage), 'timing.jsonl'), `${JSON.stringify(time)}\n`);
   }
 
-  async function gather(stage: Stage, onFile: () => void): Promise<Record<string, number>> {
+  async function gather(stage: Stage): Promise<Record<string, number>> {
     const folder = store.folder(stage.id);
     const results = new LineFile(path.join(folder, stage.kind === 'score' ? 'scores.jsonl' : 'results.jsonl'));
     const failures = new LineFile(path.join(folder, 'failures.jsonl'));
@@ -134,7 +134,6 @@ export function createStageActivities(store: StageStore) {
     for (const task of (await tasksOf(stage)).ids) {
       counts.tasks += 1;
       for (let sample = 0; sample < samplesOf(stage); sample++) {
-        onFile();
         counts.total += 1;
         const unit: Unit = stage.kind === 'score' ? { task } : { task, sample };
         const record = stage.kind === 'score' ? await readScores(folder, unit) : await readRollout(stage, unit);

@@ -11,14 +11,16 @@ import { appendFile, mkdir, readdir, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import type { DeviceSlots } from '../adapters/devices';
+import { readLines } from '../adapters/read-lines';
 import { writeSealed } from '../adapters/store/sealed';
 import type { StageStore } from '../adapters/store/stages';
 import { writeLines } from '../adapters/tasks/lines';
 import { runTrainer, trainerEnvironment, type TrainerProgress } from '../adapters/trainer';
-import { loadPrompt } from '../config/prompts';
-import { Failure } from '../core/failures';
+import { plannedPrompt } from '../config/prompts';
+import { Failure, isFailure } from '../core/failures';
 import { inputsNamed, isPreference, type RunSettings, type Stage, type StageConfigs } from '../core/plan';
 import { type Conversation, RolloutSource } from './conversations';
+import type { StageTime } from './stages';
 import { writeVerifierData } from './verify';
 
 /** Cores of one program: others play rollouts meanwhile. */
@@ -116,7 +118,7 @@ async function writeJudged(stage: DeclaredStage<'train'>, file: string, deps: Tr
       ...{ stage: stage.id, rollouts: inputsNamed(stage, 'rollouts'), file },
       ...{ model: modelFolder(store, stage), cutoff: stage.config.cutoff },
     },
-    { store, prompt: loadPrompt(stage.config.prompt!.name).judge, heartbeat: () => heartbeat(), signal },
+    { store, prompt: plannedPrompt(stage.config.prompt!).judge, heartbeat: () => heartbeat(), signal },
   );
   await writeSealed(told, `${JSON.stringify(data)}\n`);
 }
@@ -137,19 +139,39 @@ async function runStage(
   const given = { stage: input.stage, out: folder, ...(await prepare()), device, threads: THREADS };
   await writeSealed(spec, `${JSON.stringify(given, null, 2)}\n`);
 
+  try {
+    await runProgram(program, input, deps, spec);
+  } catch (error) {
+    if (!isFailure(error, 'TrainerCrashed') || (await crashesOnTheSpot(folder)) < MOST_CRASHES) throw error;
+    throw new Failure(
+      'TrainerStuck',
+      `${error.message}\n${MOST_CRASHES} runs crashed in a row, none farther than the one before: mend the cause and ` +
+        'start the experiment again, it goes on from the newest checkpoint',
+    );
+  }
+}
+
+/** Notes the run's time, whatever its end. */
+async function runProgram(
+  program: ProgramTime['program'],
+  { stage, device }: TrainerInput,
+  { store, slots, command, heartbeat, signal }: TrainerDeps,
+  spec: string,
+): Promise<void> {
+  const folder = store.folder(stage);
   let newest: TrainerProgress | undefined;
-  const beat = setInterval(() => deps.heartbeat(newest), HEARTBEAT_MS);
+  const beat = setInterval(() => heartbeat(newest), HEARTBEAT_MS);
   const started = Date.now();
   let ending = 'done';
   try {
-    await deps.slots.use((variables) =>
+    await slots.use((variables) =>
       runTrainer({
-        command: deps.command(program, spec),
+        command: command(program, spec),
         env: trainerEnvironment(device, variables),
-        ...{ work, name: input.stage, signal },
+        ...{ work: path.dirname(spec), name: stage, signal },
         onProgress: (progress) => {
           newest = progress;
-          deps.heartbeat(progress);
+          heartbeat(progress);
         },
       }),
     );
@@ -164,6 +186,20 @@ async function runStage(
 }
 
 const HEARTBEAT_MS = 5_000;
+const MOST_CRASHES = 10;
+
+/** Crashes since the stage was opened or got farther, the newest included: by its `timing.jsonl`. */
+async function crashesOnTheSpot(folder: string): Promise<number> {
+  let [crashes, farthest] = [0, -1];
+  for await (const { text } of readLines(path.join(folder, 'timing.jsonl'))) {
+    const time = JSON.parse(text) as StageTime | ProgramTime;
+    if (time.event === 'opened') [crashes, farthest] = [0, -1];
+    if (time.event !== 'program') continue;
+    if (time.update > farthest) [crashes, farthest] = [0, time.update];
+    if (time.ending === 'TrainerCrashed') crashes += 1;
+  }
+  return crashes;
+}
 
 /** What stays of a run that cannot be taken up: its declaration, its times, and what the program said. */
 const KEPT = new Set(['stage.json', 'timing.jsonl', '.work']);

@@ -5,6 +5,7 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { canonicalJson, sha256Hex } from '../core/artifact';
 import { Failure } from '../core/failures';
+import type { PromptRef } from '../core/plan';
 import { formatErrorText, type JudgePrompt, openingMessages, type Prompt } from '../core/prompt';
 import { judgeConversation } from '../core/verifier-input';
 
@@ -54,5 +55,19 @@ export function parsePrompt(yaml: string, origin: string): PromptFile {
 
 /** Digest of a shipped prompt's texts, hex: part of the key of every stage that shows them to a policy or verifier. */
 export function promptSha256(name: string): string {
-  return sha256Hex(canonicalJson(loadPrompt(name)));
+  return digestOf(loadPrompt(name));
+}
+
+/** The prompt that is in a stage's key. Throws `ConfigInvalid` where its text has changed since: that is another stage. */
+export function plannedPrompt({ name, sha256 }: PromptRef): PromptFile {
+  const prompt = loadPrompt(name);
+  if (digestOf(prompt) === sha256) return prompt;
+  throw new Failure(
+    'ConfigInvalid',
+    `prompt ${name}: its text has changed since this experiment was started; start it again, or put the text back`,
+  );
+}
+
+function digestOf(prompt: PromptFile): string {
+  return sha256Hex(canonicalJson(prompt));
 }

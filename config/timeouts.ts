@@ -20,7 +20,7 @@ export const watch: ActivityOptions = {
   retry: { maximumInterval: '30s', nonRetryableErrorTypes },
 };
 
-/** Walks every file of a stage: minutes for thousands of rollouts. */
+/** Walks every file of a stage, a model or an experiment: minutes for thousands of rollouts, or for large weights. */
 export const bulk: ActivityOptions = {
   startToCloseTimeout: '12h',
   heartbeatTimeout: '60s',
@@ -38,13 +38,14 @@ export const sandboxed: ActivityOptions = {
 };
 
 /**
- * Trains, or computes reference log-probabilities: hours to days, from checkpoint to checkpoint. Ten attempts bound a
- * program that always crashes; each takes up where the last one's newest checkpoint is.
+ * Trains, or computes reference log-probabilities: hours to days, from checkpoint to checkpoint. A program that always
+ * crashes is bounded by progress (`TrainerStuck`), since any number of killed or restarted workers must not end it; the
+ * thousand attempts, most of a day, bound what else may go wrong each time.
  */
 export const training: ActivityOptions = {
   startToCloseTimeout: '30 days',
   heartbeatTimeout: '60s',
-  retry: { initialInterval: '1s', maximumInterval: '1m', maximumAttempts: 10, nonRetryableErrorTypes },
+  retry: { initialInterval: '1s', maximumInterval: '1m', maximumAttempts: 1000, nonRetryableErrorTypes },
 };
 
 /** Serves a model for as long as somebody holds it. A crashed server is started again for as long as that is so. */

@@ -32,6 +32,8 @@ export const FAILURES = {
   DataUnusable: { retryable: false },
   /** The training program ended without result; the next attempt goes on from its newest complete checkpoint. */
   TrainerCrashed: { retryable: true },
+  /** Ten crashes in a row, none of them farther than the one before. Checkpoints stay. */
+  TrainerStuck: { retryable: false },
   /** Loss or gradient is not finite; the message names update, loss and rows. */
   TrainerDiverged: { retryable: false },
   /** A model server ended or never answered; the next attempt starts another. */

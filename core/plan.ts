@@ -22,7 +22,7 @@ export const STAGE_KINDS = {
   score: 2,
   /** Verifier scores of evaluated rollouts. */
   verify: 1,
-  select: 1,
+  select: 2,
   report: 2,
 } as const;
 

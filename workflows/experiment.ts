@@ -22,7 +22,7 @@ import {
   resume,
   type StageProgress,
 } from './messages';
-import { control, trainer, watcher } from './proxies';
+import { control, controlBulk, trainer, watcher } from './proxies';
 import { settleAll } from './settle';
 
 export interface ExperimentResult {
@@ -38,7 +38,7 @@ export async function experiment(input: ExperimentInput): Promise<ExperimentResu
   const progress: ExperimentProgress = { experiment: workflowInfo().workflowId, paused: false, stages: [] };
   setHandler(experimentProgress, () => progress);
 
-  const { experiment, stages, settings } = await control.resolveExperiment(input, progress.experiment);
+  const { experiment, stages, settings } = await controlBulk.resolveExperiment(input, progress.experiment);
   upsertSearchAttributes(experimentAttributes(experiment));
   const states = new Map<string, StageProgress>();
   for (const { name, kind, id, sealed } of stages)
@@ -85,7 +85,7 @@ export async function experiment(input: ExperimentInput): Promise<ExperimentResu
 
   const failed = progress.stages.filter(({ state }) => state === 'failed');
   // The report of a failed experiment names what failed and what did not run.
-  const report = failed.length === 0 || patched('report-of-failed') ? await control.publishReport(experiment) : '';
+  const report = failed.length === 0 || patched('report-of-failed') ? await controlBulk.publishReport(experiment) : '';
   if (failed.length > 0) {
     const lines = failed.map(({ name, id, message }) => `${name} (${id}): ${message}`);
     const types = new Set(failed.map(({ failure }) => failure));

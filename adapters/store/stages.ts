@@ -57,7 +57,7 @@ export class StageStore {
   }
 
   /** Hashes every file of the stage and writes the manifest last. A sealed stage stays as it is. */
-  async seal(stage: Stage, counts: Record<string, number>, onFile: () => void = () => {}): Promise<Manifest> {
+  async seal(stage: Stage, counts: Record<string, number>): Promise<Manifest> {
     const present = await this.manifest(stage.id);
     if (present) return present;
     const folder = this.folder(stage.id);
@@ -65,7 +65,6 @@ export class StageStore {
     for (const file of (await sealedFiles(folder)).toSorted()) {
       const absolute = path.join(folder, file);
       files[file] = { sha256: await fileSha256(absolute), bytes: (await stat(absolute)).size };
-      onFile();
     }
     const manifest: Manifest = { version: 1, stage: stage.id, key: stage.key, kind: stage.kind, counts, files };
     await writeSealed(path.join(folder, 'manifest.json'), `${JSON.stringify(manifest, null, 1)}\n`);

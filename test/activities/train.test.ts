@@ -7,6 +7,7 @@ import { DeviceSlots } from '../../adapters/devices';
 import { identify, isAlive } from '../../adapters/process';
 import { StageStore } from '../../adapters/store/stages';
 import type { TrainerProgress } from '../../adapters/trainer';
+import { promptSha256 } from '../../config/prompts';
 import type { Failure } from '../../core/failures';
 import { declared, type GivenRollout, sealRollouts, sealTasks } from '../fixtures/graded-rollouts';
 import { temporaryHome } from '../support/processes';
@@ -144,7 +145,11 @@ describe('a verifier', () => {
   const declareVerifier = async (rollouts: string) => {
     await sealTasks(store, ['t1', 't2']);
     symlinkSync(model, store.folder('model-1'));
-    const config = { ...SETTINGS, method: { type: 'verifier', heldout: 0.2 }, prompt: { name: 'tiny', sha256: 'x' } };
+    const config = {
+      ...SETTINGS,
+      method: { type: 'verifier', heldout: 0.2 },
+      prompt: { name: 'tiny', sha256: promptSha256('tiny') },
+    };
     await store.declare(declared('train', 'train-1', config, { model: 'model-1', 'rollouts-0': rollouts }));
   };
 
@@ -206,6 +211,21 @@ test('a crash is retried with the last words, from the newest checkpoint', async
   await train();
   expect(readFileSync(file('.work/program.log'), 'utf8')).toContain('started train at 4\n');
   expect(lines('timing.jsonl').map(({ ending }) => ending)).toEqual(['TrainerCrashed', 'done']);
+});
+
+test('ten crashes on the spot end the stage, and its checkpoint stays; getting farther or opening it anew counts afresh', async () => {
+  await declareSft();
+  const crash = (crashAt: number) => failureOf(train({ crashAt }));
+  await crash(3);
+  const names = [];
+  for (let run = 1; run <= 10; run++) names.push((await crash(5)).name);
+  expect(names).toEqual([...Array.from({ length: 9 }, () => 'TrainerCrashed'), 'TrainerStuck']);
+  const stuck = await crash(5);
+  expect(stuck).toMatchObject({ name: 'TrainerStuck', retryable: false });
+  expect(stuck.message).toMatch(/the disk is full\n10 runs crashed in a row, .* goes on from the newest checkpoint$/s);
+  expect(json('.work/update.json')).toEqual({ update: 4 });
+  await createStageActivities(store).openStage({ stage: 'train-1', shardSize: 1 });
+  expect((await crash(5)).name).toBe('TrainerCrashed');
 });
 
 test('cancelled, the program leaves a checkpoint first, and the attempt after goes on from it', async () => {

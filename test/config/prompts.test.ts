@@ -1,4 +1,4 @@
-import { loadPrompt, parsePrompt, shippedPrompts } from '../../config/prompts';
+import { loadPrompt, parsePrompt, plannedPrompt, promptSha256, shippedPrompts } from '../../config/prompts';
 import { parseAction } from '../../core/action';
 import { MISSING_CALL } from '../../core/observation';
 import { formatErrorText, openingMessages } from '../../core/prompt';
@@ -8,6 +8,13 @@ const task = { statement: 'It <breaks> {{so}} & "so"', workdir: '/testbed' };
 describe('shipped prompts', () => {
   test('are full and tiny', () => {
     expect(shippedPrompts()).toEqual(['full', 'tiny']);
+  });
+
+  test('one that has changed since it was planned is refused', () => {
+    expect(plannedPrompt({ name: 'tiny', sha256: promptSha256('tiny') })).toEqual(loadPrompt('tiny'));
+    expect(() => plannedPrompt({ name: 'tiny', sha256: promptSha256('full') })).toThrow(
+      'prompt tiny: its text has changed since this experiment was started; start it again, or put the text back',
+    );
   });
 
   test.each(shippedPrompts())('%s shows the issue as it is, in its tags, and no unfilled variable', (name) => {

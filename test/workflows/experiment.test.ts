@@ -68,6 +68,15 @@ test('a sealed stage is skipped', async () => {
   pipeline.sealed.add('skip-tasks');
   const handle = await startExperiment(env.client, 'skip');
   expect(await handle.result()).toMatchObject({ reused: 1, sealed: 1 });
+  // A large model is read to plan, and every record to report: hours, as long as someone says that he lives.
+  const { events } = await handle.fetchHistory();
+  const scheduled = events!.flatMap(({ activityTaskScheduledEventAttributes: found }) => found ?? []);
+  for (const name of ['resolveExperiment', 'publishReport']) {
+    const { startToCloseTimeout, heartbeatTimeout } = scheduled.find(
+      ({ activityType }) => activityType!.name === name,
+    )!;
+    expect([Number(startToCloseTimeout!.seconds), Number(heartbeatTimeout!.seconds)]).toEqual([12 * 3600, 60]);
+  }
   expect(pipeline.log.filter((line) => line.includes('skip-tasks'))).toEqual([]);
   await expect(env.client.workflow.getHandle('skip-tasks').describe()).rejects.toThrow('not found');
 });
