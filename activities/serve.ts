@@ -10,7 +10,7 @@ import type { DeviceSlots } from '../adapters/devices';
 import { type RunningServer, type ServerInput, startServer } from '../adapters/serving';
 import type { StageStore } from '../adapters/store/stages';
 import { Failure, isFailure } from '../core/failures';
-import type { ModelServerInput, ServerProgress } from '../workflows/messages';
+import type { ModelServerInput, ServerProgress, ServeSettings } from '../workflows/messages';
 
 /** A cancellation comes back with a heartbeat: this often, because another model may wait for the slot. */
 const HEARTBEAT_MS = 500;
@@ -20,6 +20,8 @@ const MOST_FAILED_STARTS = 3;
 
 interface Progress {
   failedStarts: number;
+  /** It has answered before: what is wrong now may mend itself. */
+  served?: boolean;
 }
 
 export function createServeActivities(store: StageStore, client: Client, slots: DeviceSlots | null) {
@@ -43,7 +45,12 @@ export function createServeActivities(store: StageStore, client: Client, slots: 
             ...{ record: path.join(runs, `${model}.json`), log: path.join(runs, `${model}.log`) },
             signal: context.cancellationSignal,
           };
-          const server = await startCounted(() => startServer(settings.serve, input), model, progress);
+          const server = await startCounted(
+            () => startServer(settings.serve, input),
+            input,
+            settings.serve.type,
+            progress,
+          );
           await serveUntilOver(server, workflow, model);
         });
       } finally {
@@ -80,15 +87,24 @@ export function createServeActivities(store: StageStore, client: Client, slots: 
 
 export type ServeActivities = ReturnType<typeof createServeActivities>;
 
-async function startCounted(start: () => Promise<RunningServer>, model: string, progress: Progress) {
+/** What someone else serves is not ours to start again: once it has answered it is waited for, however long it is away. */
+async function startCounted(
+  start: () => Promise<RunningServer>,
+  { model }: ServerInput,
+  type: ServeSettings['serve']['type'],
+  progress: Progress,
+) {
   try {
     const server = await start();
-    progress.failedStarts = 0;
+    Object.assign(progress, { failedStarts: 0, served: true });
     return server;
   } catch (error) {
     if (!isFailure(error, 'ServerLost')) throw error;
     progress.failedStarts += 1;
-    if (progress.failedStarts < MOST_FAILED_STARTS) throw new Failure('ServerLost', `${model}: ${error.message}`);
+    const awaited = type === 'url' && progress.served === true;
+    if (awaited || progress.failedStarts < MOST_FAILED_STARTS) {
+      throw new Failure('ServerLost', `${model}: ${error.message}`);
+    }
     throw new Failure(
       'ConfigInvalid',
       `${model} cannot be served: ${MOST_FAILED_STARTS} starts failed: ${error.message}`,

@@ -66,7 +66,9 @@ export class ServerLocator {
     try {
       return await work(url);
     } catch (error) {
-      if (isFailure(error, 'PolicyUnavailable') && this.known.get(model) === url) this.known.delete(model);
+      // Nobody answers there, or somebody else does by now, who knows no such model.
+      const gone = isFailure(error, 'PolicyUnavailable') || isFailure(error, 'PolicyRefused');
+      if (gone && this.known.get(model) === url) this.known.delete(model);
       throw error;
     }
   }

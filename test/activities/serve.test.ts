@@ -14,7 +14,7 @@ import { StageStore } from '../../adapters/store/stages';
 import { Failure } from '../../core/failures';
 import { serverName } from '../../core/ids';
 import type { RunSettings, Stage } from '../../core/plan';
-import type { ServerProgress } from '../../workflows/messages';
+import type { ModelServerInput, ServerProgress } from '../../workflows/messages';
 import { standIn } from '../fixtures/serving-input';
 import { startWorkflowEnv, until, type WorkflowEnv } from '../support/workflow-env';
 
@@ -64,17 +64,20 @@ test('whoever needs a model finds its server, and again after it was killed with
   await sealModel('model-found');
   const server = await take('model-found');
   const first = await urlOf(server);
-  const locator = new ServerLocator(env.client);
-  expect(await locator.use('model-found', (url) => Promise.resolve(url))).toBe(first);
+  // Nobody answers at the old address, or somebody else who knows no such model.
+  const types = ['PolicyUnavailable', 'PolicyRefused'] as const;
+  const locators = types.map((type) => ({ type, locator: new ServerLocator(env.client) }));
+  for (const { locator } of locators)
+    expect(await locator.use('model-found', (url) => Promise.resolve(url))).toBe(first);
 
   const { pid } = JSON.parse(readFileSync(file('model-found.json'), 'utf8')) as { pid: number };
   signalGroup(pid, 'SIGKILL');
   const second = await urlOf(server, first);
-  const refused = locator.use('model-found', (url) =>
-    Promise.reject(new Failure('PolicyUnavailable', `${url} is down`)),
-  );
-  await expect(refused).rejects.toThrow(`${first} is down`);
-  expect(await locator.use('model-found', (url) => Promise.resolve(url))).toBe(second);
+  for (const { type, locator } of locators) {
+    const refused = locator.use('model-found', (url) => Promise.reject(new Failure(type, `${url} is down`)));
+    await expect(refused).rejects.toThrow(`${first} is down`);
+    expect(await locator.use('model-found', (url) => Promise.resolve(url))).toBe(second);
+  }
   expect((await fetch(`${second}/models`)).ok).toBe(true);
 
   await leave(server);
@@ -95,6 +98,19 @@ test('a server that ends three times before it answers is no longer tried, and s
   expect(readFileSync(file('model-broken.log'), 'utf8').match(/out of memory/g)).toHaveLength(3);
   const use = new ServerLocator(env.client).use('model-broken', (url) => Promise.resolve(url));
   await expect(use).rejects.toMatchObject({ name: 'ConfigInvalid', message: expect.stringContaining(reason) });
+});
+
+test.each([
+  ['is waited for once it has answered', true, 'ServerLost'],
+  ['and never answered is given up', false, 'ConfigInvalid'],
+])('a server elsewhere that does not answer %s', async (_, served, name) => {
+  await sealModel(`model-elsewhere-${served}`);
+  const info = { heartbeatDetails: { failedStarts: 2, served }, workflowExecution: { workflowId: 'none', runId: '' } };
+  const activity = new MockActivityEnvironment(info, { logger: new DefaultLogger('ERROR') });
+  const { control } = createActivities({ home: env.home, client: env.client });
+  const settings = { ...settingsOf([]), serve: { type: 'url' as const, url: 'http://127.0.0.1:1/v1' } };
+  const given = { model: `model-elsewhere-${served}`, settings };
+  await expect(activity.run((input: ModelServerInput) => control.serve(input), given)).rejects.toMatchObject({ name });
 });
 
 test('a model that was never sealed is refused', async () => {
