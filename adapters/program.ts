@@ -58,7 +58,13 @@ export async function startProgram(input: ProgramInput): Promise<Program> {
   reading.catch(() => undefined);
   await once(child, 'spawn');
   const identity = JSON.stringify(identify(child.pid!) ?? { pid: child.pid, start: '' });
-  await writeSealed(input.record, identity);
+  try {
+    await writeSealed(input.record, identity);
+  } catch (error) {
+    signalGroup(child.pid!, 'SIGKILL'); // nobody who comes later could find it
+    await reading;
+    throw error;
+  }
   const ended = reading.then(async (end) => {
     await forget(input.record, identity);
     return end;
@@ -98,16 +104,12 @@ async function forget(record: string, identity: string): Promise<void> {
 
 async function readLines(child: ChildProcess, { log, onLine }: ProgramInput): Promise<ProgramEnd> {
   const exit = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
-  const other: string[] = [];
   for await (const line of createInterface({ input: child.stdout! })) {
     const parsed = parseLine(line);
     if (parsed) onLine(parsed, child.pid!);
-    else other.push(line);
+    else await appendFile(log, `${line}\n`);
   }
   const [code, signal] = await exit;
-  if (other.length > 0) {
-    await appendFile(log, `${other.join('\n')}\n`);
-  }
   return { code, signal };
 }
 
