@@ -1,4 +1,5 @@
 /** JSON lines written whole: beside their place, then renamed onto it. */
+import { randomUUID } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -8,7 +9,7 @@ import { pipeline } from 'node:stream/promises';
 /** Writes one value a line as they come; nothing lies at `path` until all are written. */
 export async function writeLines(path: string, values: AsyncIterable<unknown>, signal?: AbortSignal): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
-  const temporary = `${path}.${process.pid}.tmp`;
+  const temporary = `${path}.${randomUUID()}.tmp`; // two attempts may write at once
   const lines = async function* () {
     for await (const value of values) yield `${JSON.stringify(value)}\n`;
   };
