@@ -17,7 +17,7 @@ import { fileSha256 } from './store/stages';
 export const TINY_MODEL = path.join(PROJECT_ROOT, 'trainer', 'models', 'tiny');
 
 /** What a model is made of: weights, configuration, tokenizer. Cards, images and training state are not. */
-const MODEL_FILE = /^[^.].*\.(json|safetensors|bin|model|txt|jinja)$/;
+const MODEL_FILE = /^[^./\\][^/\\]*\.(json|safetensors|bin|model|txt|jinja)$/;
 /** What `from_pretrained` looks for, also as the index of several files. Adapters and training state have other names. */
 const WEIGHTS = ['model.safetensors', 'pytorch_model.bin'];
 /** Gemma 3 from 4B on reads images too and goes by another name; as text it is a causal model like the others. */

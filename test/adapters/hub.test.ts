@@ -49,6 +49,13 @@ test('the files of the model are fetched at the pinned commit, and nothing else'
   expect(hub.tokens).toEqual(new Set([undefined]));
 });
 
+test('a file that the hub lists elsewhere than in the model’s folder is no file of it', async () => {
+  await hub.close();
+  hub = await startModelHub(MODEL.repository, MODEL.revision, { ...FILES, 'a/../../outside.json': '{}' });
+  await get();
+  expect(readdirSync(home)).toEqual(['model']);
+});
+
 test('a token is sent where there is one', async () => {
   await get({ token: 'hf_secret' });
   expect(hub.tokens).toEqual(new Set(['Bearer hf_secret']));
