@@ -19,12 +19,17 @@ const CUDA_ONLY = /^(torch|triton|nvidia-[\w-]+|cuda-[\w-]+)==/;
 
 const lockFile = (root) => path.join(root, 'trainer', 'requirements.txt');
 const recordFile = (root) => path.join(root, '.venv', 'entropo.json');
+const interpreter = (root) => path.join(root, '.venv', 'bin', 'python');
 const digestOf = (file) => createHash('sha256').update(readFileSync(file)).digest('hex');
 
-/** True when the environment holds what the lock file says. */
+/** True when the environment holds what the lock file says, and the interpreter that it links to is still there. */
 function pythonCurrent(root) {
-  if (!existsSync(recordFile(root))) return false;
-  return JSON.parse(readFileSync(recordFile(root), 'utf8')).lock === digestOf(lockFile(root));
+  if (!existsSync(recordFile(root)) || !existsSync(interpreter(root))) return false;
+  try {
+    return JSON.parse(readFileSync(recordFile(root), 'utf8')).lock === digestOf(lockFile(root));
+  } catch {
+    return false; // torn by a power cut
+  }
 }
 
 /** What is installed, for people: `torch 2.15.0`. */
@@ -85,7 +90,7 @@ async function installPython(root, uv, env, say) {
   requireSpace(root, variant);
   const startedAt = Date.now();
   const venv = path.join(root, '.venv');
-  const python = path.join(venv, 'bin', 'python');
+  const python = interpreter(root);
   const settings = { ...env, UV_INDEX_URL: env.UV_INDEX_URL ?? env.PIP_INDEX_URL ?? '', VIRTUAL_ENV: venv };
   if (settings.UV_INDEX_URL === '') delete settings.UV_INDEX_URL;
   say(

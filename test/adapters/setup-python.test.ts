@@ -1,6 +1,6 @@
 /** The trainer's environment, made by a stand-in uv that notes its calls; torch and transformers are empty modules. */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describePython, installPython, pythonCurrent, withoutCuda } from '../../cli/setup/python.cjs';
@@ -27,7 +27,7 @@ function standIn({ fails = false } = {}): string {
     [
       '#!/bin/sh',
       `echo "$*" >> ${calls}`,
-      `[ "$1" = venv ] && mkdir -p ${venv}/bin && printf '#!/bin/sh\\nPYTHONPATH=${venv} exec ${PYTHON} "$@"\\n' > ${venv}/bin/python`,
+      `[ "$1" = venv ] && rm -rf ${venv} && mkdir -p ${venv}/bin && printf '#!/bin/sh\\nPYTHONPATH=${venv} exec ${PYTHON} "$@"\\n' > ${venv}/bin/python`,
       `[ "$1" = venv ] && chmod +x ${venv}/bin/python && echo '__version__ = "9.9.0"' > ${venv}/torch.py`,
       `[ "$1" = venv ] && mkdir ${venv}/transformers && touch ${venv}/transformers/modeling_utils.py`,
       `[ "$2" = install ] && exit ${fails ? 2 : 0}`,
@@ -47,6 +47,18 @@ test('what is installed counts as current until the lock file changes', async ()
   expect(pythonCurrent(root)).toBe(true);
   expect(describePython(root)).toBe('torch 9.9.0');
   writeFileSync(path.join(root, 'trainer', 'requirements.txt'), 'torch==9.9.1\n');
+  expect(pythonCurrent(root)).toBe(false);
+});
+
+test('an interpreter that is gone, or a record that is torn, counts as none', async () => {
+  await install(standIn());
+  const python = path.join(root, '.venv', 'bin', 'python');
+  rmSync(python);
+  symlinkSync(path.join(root, 'python-of-yesterday'), python);
+  expect(pythonCurrent(root)).toBe(false);
+  await install(standIn());
+  expect(pythonCurrent(root)).toBe(true);
+  writeFileSync(path.join(root, '.venv', 'entropo.json'), '');
   expect(pythonCurrent(root)).toBe(false);
 });
 
