@@ -13,8 +13,7 @@ tags: [code, agents]
 
 A base model of {parameters:,} parameters for trying out the training of coding agents on a CPU: it reads a small
 Python file, edits a line with `sed`, runs the tests, takes edits back and submits. It knows nothing else. It is weak on
-purpose: half of what it learned from are plays that submit a wrong edit, so that training on resolved rollouts has
-something to teach.
+purpose: part of what it learned from are wrong edits, so that training on resolved rollouts has something to teach.
 
 | shape | |
 |---|---|
@@ -45,23 +44,24 @@ five wrongly), the others first try and take back up to {wrong_edits} wrong edit
 
 ## Training
 
-`npm run pretrain -- --updates {updates} --seed {seed} --threads {threads}` at commit `{commit}`, torch {torch}.
+`npm run pretrain -- --seed {seed} --threads {threads}` at commit `{commit}`, torch {torch}.
 
 | | |
 |---|---|
+| starts from | {starts} |
 | updates | {update:,} of {updates:,}, up to {batch_tokens:,} tokens each, padding included |
 | tokens seen | {tokens:,} ({epochs:.2f} epochs) |
 | loss | {loss:.4f} nats per token that the policy writes (content and end of turn), mean of the last {window} updates |
 | optimizer | Muon for the matrices, AdamW for the rest; learning rate {learning_rate}, falling in a line to a tenth |
 | time | {seconds:,} s, {threads} CPU thread{plural} ({rate:,} tokens/s) |
-
+{before}
 Licence: MIT, as the repository.
 """
 
 
 def model_card(figures: dict) -> str:
     """The card's text. `figures` as `Run.figures` of pretrain.py gives them."""
-    config, corpus = figures["config"], figures["corpus"]
+    config, corpus, start = figures["config"], figures["corpus"], figures["start"]
     mixture = corpus["mixture"]
     fields = {
         **figures,
@@ -86,9 +86,16 @@ def model_card(figures: dict) -> str:
         "epochs": figures["tokens"] / figures["corpus_tokens"],
         "seconds": round(figures["seconds"]),
         "rate": round(figures["tokens"] / figures["seconds"]) if figures["seconds"] else 0,
+        "starts": "random weights" if start is None else f"the model below, sha256 `{start['sha256']}`",
+        "before": "" if start is None else f"\n# Before\n\n{_middle(start['card'])}",
         "plural": "" if figures["threads"] == 1 else "s",
     }
     return TEMPLATE.format(**fields)
+
+
+def _middle(card: str) -> str:
+    """Data and training of an earlier card."""
+    return card[card.index("## Data") : card.rindex("Licence:")].rstrip("\n") + "\n"
 
 
 def _range(pair: list[int]) -> str:

@@ -1,10 +1,10 @@
 """Pretrains the tiny base model, a Qwen3-shaped causal LM that can read, edit and test pocket repositories.
 
-    npm run pretrain -- --updates 2800
+    npm run pretrain
 
-In: the corpus that cli/pretrain.ts plays. Out: an ordinary Hugging Face folder with its model card. All of it follows
-from the corpus and the options: after the first weights nothing is drawn but the batches, which are a function of seed
-and epoch (corpus.py). So weights, optimizer state and the update are all that a checkpoint needs, and a run that was
+In: a corpus that cli/pretrain.ts plays, and perhaps the model to start from. Out: an ordinary Hugging Face folder with
+its model card. All of it follows from these and the options: after the first weights nothing is drawn but the batches,
+which are a function of seed and epoch (corpus.py). So weights, optimizer state and the update are all that a checkpoint needs, and a run that was
 killed ends with the weights of one that was not. It goes on from the newest complete checkpoint by itself.
 
 Not covered: several processes, accelerators, mixed precision; training on rollouts (train.py).
@@ -13,6 +13,7 @@ Not covered: several processes, accelerators, mixed precision; training on rollo
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -105,6 +106,23 @@ def batch_loss(model: Qwen3ForCausalLM, ids: torch.Tensor, written: torch.Tensor
     return F.cross_entropy(model.lm_head(hidden[written[:, 1:]]), ids[:, 1:][written[:, 1:]])
 
 
+class Start:
+    """The model that a run starts from instead of random weights: a folder that an earlier run wrote."""
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / "model.safetensors").exists():
+            raise BadInput("ConfigInvalid", f"--start {folder}: no model is there; finish the run that writes it")
+        self.folder = folder
+        self.sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+        self.card = (folder / "README.md").read_text(encoding="utf8")
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+
+    def model(self) -> Qwen3ForCausalLM:
+        return Qwen3ForCausalLM.from_pretrained(self.folder, dtype=torch.float32, local_files_only=True)
+
+
 class Run:
     """Weights, optimizers and counts of one run; `folder` holds its checkpoints, tokenizer and tokens."""
 
@@ -112,9 +130,14 @@ class Run:
         self.options, self.stop, self.folder = options, stop, options.run
         self.folder.mkdir(parents=True, exist_ok=True)
         self.corpus = Corpus(options.corpus)
-        self.tokenizer = self.make_tokenizer()
+        self.start = None if options.start is None else Start(options.start)
+        self.tokenizer = self.make_tokenizer() if self.start is None else self.start.tokenizer()
         self.tokens = tokenise(self.corpus, self.tokenizer, self.folder / f"tokens-{self.name}")
-        self.model = new_model(self.tokenizer, options.seed, options.layers, options.width)
+        self.model = (
+            new_model(self.tokenizer, options.seed, options.layers, options.width)
+            if self.start is None
+            else self.start.model()
+        )
         self.weights = dict(self.model.named_parameters())
         self.optimizers = Optimizers(self.model, options.learning_rate)
         self.update, self.seen, self.seconds, self.losses, self.commit = 0, 0, 0.0, [], current_commit()
@@ -122,13 +145,14 @@ class Run:
     @property
     def name(self) -> str:
         """What tokenizer and tokens follow from."""
-        return f"{self.corpus.sha256[:12]}-{self.options.entries}"
+        return f"{self.corpus.sha256[:12]}-{self.options.entries if self.start is None else self.start.sha256[:12]}"
 
     @property
     def identity(self) -> dict:
         """What must be equal for a checkpoint to be of this run."""
         names = ["updates", "seed", "batch_tokens", "learning_rate", "layers", "width", "entries", "threads"]
-        return {"corpus": self.corpus.sha256, **{name: getattr(self.options, name) for name in names}}
+        start = {} if self.start is None else {"start": self.start.sha256}
+        return {"corpus": self.corpus.sha256, **start, **{name: getattr(self.options, name) for name in names}}
 
     def make_tokenizer(self) -> PreTrainedTokenizerBase:
         folder = self.folder / f"tokenizer-{self.name}"
@@ -209,6 +233,7 @@ class Run:
             "config": self.model.config,
             "parameters": sum(weight.numel() for weight in self.weights.values()),
             "corpus": self.corpus.facts,
+            "start": None if self.start is None else {"sha256": self.start.sha256, "card": self.start.card},
             "corpus_tokens": len(self.tokens.ids),
             "corpus_sha256": self.corpus.sha256,
             "commit": self.commit,
@@ -235,6 +260,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--corpus", type=Path, required=True, help="JSON lines of conversations")
     parser.add_argument("--run", type=Path, required=True, help="folder of checkpoints; a run in it goes on")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "models" / "tiny", help="model folder")
+    parser.add_argument("--start", type=Path, help="model folder to start from; default: random weights")
     parser.add_argument("--updates", type=int, default=2800)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2, help="part of the run: sums differ with their number")

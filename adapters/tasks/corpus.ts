@@ -1,7 +1,7 @@
 /**
  * The text that the tiny base model learns from: conversations as rollouts show them to a policy, played in process by
- * scripts on pocket tasks of other seeds. Half are plays of the teacher, half are noisy: one or two random wrong edits,
- * submitted whatever the tests say. So the base can read, edit, test and undo, but often submits rubbish.
+ * scripts on pocket tasks of other seeds. Some are plays of the teacher, the others are noisy: one or two random wrong
+ * edits, submitted whatever the tests say. So the base can read, edit, test and undo, but often submits rubbish.
  *
  * No task of the shipped splits is among them: held-out bodies and the unseen families are never drawn, and what equals
  * a shipped training task up to names and numbers is dropped. Decided by the seed alone.
@@ -38,23 +38,22 @@ import { type PythonChild, pythonEvaluate, startPython } from './python';
 
 /** Seed of the shipped splits. */
 const SHIPPED_SEED = 1;
-/** Seeds of the corpus count up from here. */
-export const FIRST_SEED = 1000;
 const TASKS_PER_SEED = 1000;
-/** What is played. Pairs are the least and the most. */
-export const MIXTURE = {
-  plays: [4, 6] as [number, number],
-  softSteps: [12, 24] as [number, number],
+
+/** What is played on each task. Pairs are the least and the most. */
+export interface Mixture {
+  plays: [number, number];
+  softSteps: [number, number];
   /** Share of plays by the teacher; the others are noisy. */
-  teacher: 0.5,
+  teacher: number;
   /** The teacher's: share that edits once and submits untested, most wrong edits before the right one. */
-  sloppy: 0.35,
-  wrongEdits: 2,
+  sloppy: number;
+  wrongEdits: number;
   /** Most wrong edits of a noisy play; each is tested with probability `tests`, taken back before the next with `undo`. */
-  noisyEdits: 2,
-  tests: 0.5,
-  undo: 0.7,
-};
+  noisyEdits: number;
+  tests: number;
+  undo: number;
+}
 
 const WORKDIR = '/testbed';
 const TEST = 'bash run_tests.sh';
@@ -67,7 +66,8 @@ export type PlayedTask = Pick<Task, 'id' | 'statement' | 'workdir' | 'gold' | 'v
 export type Script = (messages: readonly Message[]) => Move;
 
 export interface CorpusInput {
-  /** Tasks are generated per seed, this many seeds. */
+  /** Tasks are generated per seed: this many seeds from the first on. */
+  firstSeed: number;
   seeds: number;
   tasksPerSeed?: number;
   onTasks?: (done: { seed: number; tasks: number; dropped: number }) => void;
@@ -75,26 +75,26 @@ export interface CorpusInput {
 
 /** All conversations, in an order that the seeds decide; the last message is the policy's. */
 export async function* corpus(
-  { prompt, ...drawn }: CorpusInput & { prompt: Prompt },
+  { prompt, mixture, ...drawn }: CorpusInput & { prompt: Prompt; mixture: Mixture },
   signal?: AbortSignal,
 ): AsyncGenerator<Message[]> {
   await using runner = startPython('visible_tests.py', signal);
   for await (const { pocket, seed } of corpusTasks(drawn, signal)) {
     const draw = random(seedFor('corpus', seed, pocket.id));
-    const plays = Array.from({ length: draw.int(...MIXTURE.plays) }, () => drawPlay(pocket, draw));
+    const plays = Array.from({ length: draw.int(...mixture.plays) }, () => drawPlay(pocket, mixture, draw));
     yield* await Promise.all(plays.map((play) => playInMemory(pocket, play, prompt, runVisible(pocket, runner))));
   }
 }
 
 /** Seed by seed, without those that a shipped task equals. */
 export async function* corpusTasks(
-  { seeds, tasksPerSeed = TASKS_PER_SEED, onTasks }: CorpusInput,
+  { firstSeed, seeds, tasksPerSeed = TASKS_PER_SEED, onTasks }: CorpusInput,
   signal?: AbortSignal,
 ): AsyncGenerator<{ seed: number; pocket: PocketTask }> {
   await using evaluator = startPython('evaluate.py', signal);
   const evaluate = pythonEvaluate(evaluator);
   const shipped = new Set((await generatePocket({ seed: SHIPPED_SEED, split: 'train' }, evaluate)).map(twinOf));
-  for (let seed = FIRST_SEED; seed < FIRST_SEED + seeds; seed++) {
+  for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
     const counts = { ...POCKET_COUNTS, train: tasksPerSeed };
     const drawn = await generatePocket({ seed, split: 'train', counts }, evaluate);
     const tasks = drawn.filter((task) => !shipped.has(twinOf(task)));
@@ -132,17 +132,22 @@ export interface Play {
   softSteps: number;
 }
 
-export function drawPlay(pocket: PocketTask, draw: Random): Play {
-  const softSteps = draw.int(...MIXTURE.softSteps);
+export function drawPlay(pocket: PocketTask, mixture: Mixture, draw: Random): Play {
+  const softSteps = draw.int(...mixture.softSteps);
   const rolloutSeed = draw.int(0, 0x7fffffff);
   const task = playedTask(pocket) as Task;
-  const teacher = { sloppy: MIXTURE.sloppy, wrongEdits: MIXTURE.wrongEdits, testCommand: TEST, rolloutSeed };
-  if (draw.float() < MIXTURE.teacher) return { softSteps, script: (messages) => teacherMove(messages, task, teacher) };
-  return { softSteps, script: (messages) => noisyMove(messages, pocket, rolloutSeed) };
+  const teacher = { sloppy: mixture.sloppy, wrongEdits: mixture.wrongEdits, testCommand: TEST, rolloutSeed };
+  if (draw.float() < mixture.teacher) return { softSteps, script: (messages) => teacherMove(messages, task, teacher) };
+  return { softSteps, script: (messages) => noisyMove(messages, pocket, mixture, rolloutSeed) };
 }
 
 /** One or two wrong edits, some tested, some undone; then it submits, whatever the tests say. */
-function noisyMove(messages: readonly Message[], { file, name, good }: PocketTask, seed: number): Move {
+function noisyMove(
+  messages: readonly Message[],
+  { file, name, good }: PocketTask,
+  mixture: Mixture,
+  seed: number,
+): Move {
   const { turns } = readConversation(messages);
   const path = `${WORKDIR}/${file}`;
   const [first] = turns;
@@ -156,13 +161,13 @@ function noisyMove(messages: readonly Message[], { file, name, good }: PocketTas
   if (start === undefined) throw new Failure('TaskBroken', `${file}: the view shows no ${name}`);
   const wrong = draw.shuffle(editsOf(lines, start).filter((edit) => fixed[edit.line - 1] !== edit.after));
   const moves = wrong
-    .slice(0, draw.int(1, MIXTURE.noisyEdits))
+    .slice(0, draw.int(1, mixture.noisyEdits))
     .flatMap((edit, index) => [
-      ...(index > 0 && draw.float() < MIXTURE.undo
+      ...(index > 0 && draw.float() < mixture.undo
         ? [bash('That was not it: take it back.', `cd ${WORKDIR} && git checkout -q .`)]
         : []),
       bash(suspicion(edit.kind, draw), sed(replaceSpan(edit), path)),
-      ...(draw.float() < MIXTURE.tests ? [bash('What do the tests say?', TEST)] : []),
+      ...(draw.float() < mixture.tests ? [bash('What do the tests say?', TEST)] : []),
     ]);
   return moves[turns.length - 1] ?? finish('That settles it.');
 }

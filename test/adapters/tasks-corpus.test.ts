@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { playRollout } from '../../activities/rollout';
 import type { Policy } from '../../adapters/policy/policy';
 import { replyText } from '../../adapters/policy/moves';
-import { corpusTasks, drawPlay, FIRST_SEED, type Play, playInMemory, runVisible } from '../../adapters/tasks/corpus';
+import { corpusTasks, drawPlay, type Mixture, type Play, playInMemory, runVisible } from '../../adapters/tasks/corpus';
 import { memoryPort } from '../../adapters/tasks/memory-port';
 import { writeLines } from '../../adapters/tasks/lines';
 import { pocketRows } from '../../adapters/tasks/pocket';
@@ -23,7 +23,12 @@ import type { Task } from '../../core/task';
 import type { Message } from '../../core/trajectory';
 import { depsFor, inputFor } from '../fixtures/rollout-input';
 
+const SEED = 1000;
 const TASKS = 40;
+const MIXTURE: Mixture = {
+  ...{ plays: [2, 2], softSteps: [12, 24], teacher: 0.5, sloppy: 0.35, wrongEdits: 2 },
+  ...{ noisyEdits: 2, tests: 0.5, undo: 0.7 },
+};
 const COUNTS = { ...POCKET_COUNTS, train: TASKS };
 const prompt = loadPrompt('tiny');
 
@@ -35,7 +40,8 @@ beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), 'corpus-'));
   pockets = [];
   const onTasks = (done: { dropped: number }) => (dropped += done.dropped);
-  for await (const { pocket } of corpusTasks({ seeds: 1, tasksPerSeed: TASKS, onTasks })) pockets.push(pocket);
+  for await (const { pocket } of corpusTasks({ firstSeed: SEED, seeds: 1, tasksPerSeed: TASKS, onTasks }))
+    pockets.push(pocket);
 });
 afterAll(() => rm(home, { recursive: true, force: true }));
 
@@ -72,13 +78,13 @@ async function playInSandbox(task: Task, { script, softSteps }: Play, sample: nu
 }
 
 test('a play in memory shows the very messages of a rollout in a sandbox', async () => {
-  const tasks = await loadTasks(FIRST_SEED);
+  const tasks = await loadTasks(SEED);
   await using runner = startPython('visible_tests.py');
   const draw = random(7);
   const seen = { commands: new Set<string>(), failed: 0, passed: 0 };
   for (const [sample, pocket] of pockets.slice(0, 8).entries()) {
     for (let play = 0; play < 2; play++) {
-      const drawn = drawPlay(pocket, draw);
+      const drawn = drawPlay(pocket, MIXTURE, draw);
       const inMemory = await playInMemory(pocket, drawn, prompt, runVisible(pocket, runner));
       expect(await playInSandbox(tasks.get(pocket.id)!, drawn, 10 * sample + play)).toEqual(inMemory);
       const text = inMemory.map(({ content }) => content).join('\n');

@@ -106,6 +106,23 @@ def test_a_checkpoint_of_another_run_is_refused(corpus: Path) -> None:
         pretrain(options(corpus, "run", "--updates", "3", "--width", "192"), StopRequest())
 
 
+def test_a_run_that_starts_from_a_model_keeps_its_tokenizer_and_its_card(corpus: Path) -> None:
+    pretrain(options(corpus, "first"), StopRequest())
+    first = corpus.parent / "first" / "model"
+    pretrain(options(corpus, "second", "--start", str(first), "--learning-rate", "1e-9"), StopRequest())
+    before, after = weights("first", corpus), weights("second", corpus)
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
+    assert (corpus.parent / "second" / "model" / "tokenizer.json").read_text() == (first / "tokenizer.json").read_text()
+    card = (corpus.parent / "second" / "model" / "README.md").read_text()
+    assert card.count("## Training") == 2 and card.count("random weights") == 1 and card.count("Licence:") == 1
+    pretrain(options(corpus, "other", "--learning-rate", "1e-3"), StopRequest())
+    other = str(corpus.parent / "other" / "model")
+    with pytest.raises(BadInput, match="another start; give the same options"):
+        pretrain(options(corpus, "second", "--start", other, "--learning-rate", "1e-9"), StopRequest())
+    with pytest.raises(BadInput, match="no model is there; finish the run that writes it"):
+        pretrain(options(corpus, "third", "--start", str(corpus.parent / "nowhere")), StopRequest())
+
+
 def test_only_what_the_policy_writes_moves_the_loss_and_padding_does_not(corpus: Path) -> None:
     run = Run(options(corpus, "run"), StopRequest())
     ids, written = run.tokens.batch(np.array([0, 6]))
