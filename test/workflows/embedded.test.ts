@@ -2,6 +2,8 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import type { WorkflowFailedError } from '@temporalio/client';
+import { rootCause } from '@temporalio/common';
 import { createActivities } from '../../activities';
 import { startServer } from '../../adapters/serving';
 import { PROJECT_ROOT } from '../../config/env';
@@ -28,11 +30,11 @@ function randomModel(): string {
   return folder;
 }
 
-async function experimentOf(model: string, prompt: 'tiny' | 'full') {
-  const sampling = { temperature: 1, topP: 1, maxNewTokens: 8 };
+async function experimentOf(model: string, maxNewTokens: number) {
+  const sampling = { temperature: 1, topP: 1, maxNewTokens };
   const policy = { type: 'model', model: 'student', sampling };
   return {
-    ...{ seed: 1, prompt, idleStop: '10m', device: 'cpu', serve: { type: 'embedded', slots: 4 } },
+    ...{ seed: 1, prompt: 'tiny', idleStop: '10m', device: 'cpu', serve: { type: 'embedded', slots: 4 } },
     limits: { maxSteps: 2, maxTokens: 2000, replyTimeout: '1m' },
     tasks: { heldout: await fewTasks(env.home) },
     models: { student: { type: 'folder', path: model } },
@@ -43,7 +45,7 @@ async function experimentOf(model: string, prompt: 'tiny' | 'full') {
 describeWithPython('the embedded server', () => {
   test('plays the rollouts of a stage and leaves nothing behind; a prompt too long for it stops the stage', async () => {
     const model = randomModel();
-    await (await startExperiment(env.client, 'plays', { config: await experimentOf(model, 'tiny') })).result();
+    await (await startExperiment(env.client, 'plays', { config: await experimentOf(model, 8) })).result();
     const store = path.join(env.home, 'store');
     const stages = readdirSync(store);
     const evaluated = stages.find((stage) => stage.startsWith('evaluate-'))!;
@@ -59,12 +61,19 @@ describeWithPython('the embedded server', () => {
       expect(tokenIds).toHaveLength(usage!.completionTokens);
       expect(logProbs).toHaveLength(usage!.completionTokens);
     }
-    const long = await startExperiment(env.client, 'too-long', { config: await experimentOf(model, 'full') });
-    const message = await long.result().then(
-      () => '',
-      (error: { cause: Error }) => error.cause.message,
-    );
-    expect(message).toMatch(
+
+    const refusal = async (experiment: string, maxNewTokens: number) => {
+      const config = await experimentOf(model, maxNewTokens);
+      const handle = await startExperiment(env.client, experiment, { config });
+      return handle.result().then(
+        () => '',
+        (error: WorkflowFailedError) => rootCause(error.cause),
+      );
+    };
+    // Too long without any issue, it is refused while planning; with its issue only, by the server.
+    const planned = await refusal('too-long', 2047);
+    const [, bound] = /does not fit into .* set it below (\d+)/.exec(planned!)!;
+    expect(await refusal('too-long-with-issue', Number(bound))).toMatch(
       new RegExp(`the context of ${served} is too small for the prompt of task \\S+: use a model`),
     );
 
