@@ -39,7 +39,8 @@ export function roleOptions(
         taskQueue: QUEUES.control,
         maxCachedWorkflows: 300, // a cached workflow costs about 130 KB
         maxConcurrentWorkflowTaskExecutions: 40,
-        maxConcurrentActivityTaskExecutions: 200, // most of them wait for a stage
+        // Most of them wait for a stage or a server and cost nothing; with as many waiting, no stage could open.
+        maxConcurrentActivityTaskExecutions: 2000,
       };
     case 'sandbox':
       return { taskQueue: QUEUES.sandbox, maxConcurrentActivityTaskExecutions: slots };

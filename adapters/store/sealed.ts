@@ -37,11 +37,19 @@ export async function makeFolder(path: string): Promise<void> {
 }
 
 /** Flushes a folder's entries: files made or renamed in it stay there. */
-export async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
+export const syncFolder = (path: string): Promise<void> => sync(path);
+
+/** Flushes a file that somebody else wrote, and its place in its folder. */
+export async function flush(path: string): Promise<void> {
+  await sync(path);
+  await sync(dirname(path));
+}
+
+async function sync(path: string): Promise<void> {
+  const handle = await open(path, 'r');
   try {
-    await folder.sync();
+    await handle.sync();
   } finally {
-    await folder.close();
+    await handle.close();
   }
 }

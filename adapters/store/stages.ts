@@ -10,7 +10,7 @@ import { pipeline } from 'node:stream/promises';
 import { canonicalJson, type Manifest } from '../../core/artifact';
 import { Failure } from '../../core/failures';
 import type { Stage, StageConfigs, StageKind } from '../../core/plan';
-import { writeSealed } from './sealed';
+import { flush, writeSealed } from './sealed';
 
 /** Files of a stage's folder that no digest covers. */
 const UNSEALED = new Set(['manifest.json', 'timing.jsonl', 'journal.jsonl', 'failure.json']);
@@ -56,7 +56,7 @@ export class StageStore {
     return JSON.parse(await readFile(path.join(this.folder(stage), 'manifest.json'), 'utf8')) as Manifest;
   }
 
-  /** Hashes every file of the stage and writes the manifest last. A sealed stage stays as it is. */
+  /** Flushes and hashes every file of the stage and writes the manifest last. A sealed stage stays as it is. */
   async seal(stage: Stage, counts: Record<string, number>): Promise<Manifest> {
     const present = await this.manifest(stage.id);
     if (present) return present;
@@ -64,6 +64,7 @@ export class StageStore {
     const files: Manifest['files'] = {};
     for (const file of (await sealedFiles(folder)).toSorted()) {
       const absolute = path.join(folder, file);
+      await flush(absolute);
       files[file] = { sha256: await fileSha256(absolute), bytes: (await stat(absolute)).size };
     }
     const manifest: Manifest = { version: 1, stage: stage.id, key: stage.key, kind: stage.kind, counts, files };
