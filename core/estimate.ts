@@ -29,21 +29,24 @@ export interface Rates {
   /** Sampled tokens of one rollout; tokens of its whole conversation. */
   sampledTokens: number;
   conversationTokens: number;
+  /** Share of a teacher's rollouts that SFT keeps where it keeps the resolved ones. */
+  resolved: number;
 }
 
 /** Measured on two cores of a cloud machine with the demo (docs/LOG.md). */
 export const RATES: Rates = {
-  task: 0.3,
+  task: 1,
   scriptedRollout: 0.4,
   modelRollout: 0.5,
   score: 0.1,
-  verify: 0.03,
-  start: 8,
-  trainedToken: 1 / 3500,
-  scoredToken: 1 / 12_000,
+  verify: 0.06,
+  start: 4,
+  trainedToken: 1 / 4000,
+  scoredToken: 1 / 8000,
   stage: 0.5,
   sampledTokens: 100,
-  conversationTokens: 350,
+  conversationTokens: 300,
+  resolved: 0.7,
 };
 
 export interface Estimate {
@@ -127,7 +130,7 @@ function trainedTokens(stage: Stage, plan: Plan, rates: Rates): number {
     ? 2 *
       (plannedTasks(find(plan, inputsNamed(find(plan, pairs!), 'rollouts')[0]!), plan) ?? 0) *
       (find(plan, pairs!).config as StageConfigs['pairs']).maxPairsPerTask
-    : conversations(stage, plan);
+    : conversations(stage, plan) * (method.type === 'sft' && method.keep === 'resolved' ? rates.resolved : 1);
   return rows * epochs * rates.conversationTokens;
 }
 

@@ -147,7 +147,8 @@ function summary(differences: readonly Difference[]): string {
       const measures = those.filter((entry) => entry.between === name);
       return `${name} at ${measures.map(({ measure, figure }) => `${measure} (${signed(figure.value)})`).join(', ')}`;
     });
-    return [`${word} with ${tasks}: ${parts.join('; ')}.`];
+    const few = shown === null && those.every(({ figure }) => figure.tasks < FEWEST_TASKS);
+    return [`${few ? 'Too few to show a difference:' : `${word} with`} ${tasks}: ${parts.join('; ')}.`];
   });
   return sentences.join(' ');
 }
@@ -162,7 +163,8 @@ function claim({ first, second, figure, note }: Difference, confidence: number):
       ? ''
       : `${signed(value)} points, ${Math.round(confidence * 1000) / 10}\u00a0% interval ${points(low)} to ${points(high)}`;
   if (shown === null) {
-    const text = `No difference shown between ${second} and ${first} with ${behind}${seen && ` (${seen})`}.${note}`;
+    const few = tasks < FEWEST_TASKS ? `, too few to show one` : '';
+    const text = `No difference shown between ${second} and ${first} with ${behind}${few}${seen && ` (${seen})`}.${note}`;
     return { text, shown, source };
   }
   const verb = shown === 'higher' ? 'resolves more' : 'resolves fewer';

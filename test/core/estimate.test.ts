@@ -6,7 +6,7 @@ import { planExperiment } from '../../core/plan';
 /** Round numbers: a script's rollout takes one core-second, a model's two, a token of training a hundredth. */
 const RATES: Rates = {
   ...{ task: 0, scriptedRollout: 1, modelRollout: 2, score: 0, verify: 0, start: 0, stage: 0 },
-  ...{ trainedToken: 0.01, scoredToken: 0.001, sampledTokens: 50, conversationTokens: 100 },
+  ...{ trainedToken: 0.01, scoredToken: 0.001, sampledTokens: 50, conversationTokens: 100, resolved: 0.5 },
 };
 
 const scripted = (limit: number | undefined): ExperimentInput => ({
@@ -52,6 +52,9 @@ it('shares the cores among stages that play at once', () => {
 it('counts tokens of sampling and training, epochs included', () => {
   // SFT: 20 conversations twice; DPO: 10 pairs of two.
   expect(of(trained, 2)).toMatchObject({ rollouts: 50, sampledTokens: 30 * 50, trainedTokens: (40 + 20) * 100 });
+  const sft = { ...trained.train!['sft']!, method: { type: 'sft' as const, keep: 'resolved' as const } };
+  const kept = { ...trained, train: { ...trained.train, sft } };
+  expect(of(kept, 2)).toMatchObject({ trainedTokens: (20 + 20) * 100 });
 });
 
 it('gives a training program one core and lets what needs it wait', () => {
