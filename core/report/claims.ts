@@ -148,7 +148,7 @@ function summary(differences: readonly Difference[]): string {
       return `${name} at ${measures.map(({ measure, figure }) => `${measure} (${signed(figure.value)})`).join(', ')}`;
     });
     const few = shown === null && those.every(({ figure }) => figure.tasks < FEWEST_TASKS);
-    return [`${few ? 'Too few to show a difference:' : `${word} with`} ${tasks}: ${parts.join('; ')}.`];
+    return [`${few ? `Too few to show a difference (${tasks})` : `${word} with ${tasks}`}: ${parts.join('; ')}.`];
   });
   return sentences.join(' ');
 }

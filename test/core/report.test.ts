@@ -208,7 +208,7 @@ describe('answers', () => {
     const shown = answersOf(arms).flatMap(({ claims }) => claims.map((claim) => claim.shown));
     expect(shown.filter((side) => side !== null)).toEqual([]);
     expect(answersOf(arms)[0]!.text).toBe(
-      'Too few to show a difference: 6 tasks: b over a at pass@1 (+25.0), pass@4 (+100.0), Best@4 by eb (+100.0).',
+      'Too few to show a difference (6 tasks): b over a at pass@1 (+25.0), pass@4 (+100.0), Best@4 by eb (+100.0).',
     );
   });
 

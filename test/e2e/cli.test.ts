@@ -11,6 +11,7 @@ import type { Plan } from '../../core/plan';
 import type { Report } from '../../core/report';
 import { startPolicyServer } from '../fixtures/policy-server';
 import { cleanEnv, entropo, finished, startWorker, temporaryHome, type WorkerHandle } from '../support/processes';
+import { untrained } from '../support/untrained';
 import { manifests, openRollouts } from '../support/stages';
 
 const { home, remove } = temporaryHome();
@@ -39,7 +40,7 @@ describe('demo', () => {
     const before = manifests(home);
     const { code, stdout } = await run('demo', '--config', 'smoke');
     expect(code).toBe(0);
-    expect(stdout).toContain('evaluate:search-8 was sealed already');
+    expect(stdout).toContain('evaluate:sft was sealed already');
     expect(manifests(home)).toEqual(before);
   });
 
@@ -48,7 +49,9 @@ describe('demo', () => {
     ['kill -9', 'SIGKILL', null, '', 'seed=4'],
   ] as const)('stopped by %s in the middle of rollouts, goes on where it was', async (_, signal, code, said, seed) => {
     const id = `stopped-by-${signal}`;
-    const args = ['demo', '--config', 'smoke', '--id', id, seed];
+    const config = path.join(home, 'untrained.json');
+    writeFileSync(config, JSON.stringify(untrained()));
+    const args = ['demo', '--config', config, '--id', id, seed];
     const before = openRollouts(home).length;
     const child = spawn(process.execPath, ['--import', 'tsx', path.join(PROJECT_ROOT, 'cli', 'main.ts'), ...args], {
       cwd: PROJECT_ROOT,

@@ -9,6 +9,7 @@ import { createActivities } from '../../activities';
 import { requireTool } from '../../adapters/tools';
 import { readConfig } from '../../config/load';
 import type { ExperimentProgress } from '../../workflows/messages';
+import { untrained } from '../support/untrained';
 import { signals, startExperiment, startWorkflowEnv, until, type WorkflowEnv } from '../support/workflow-env';
 
 const run = promisify(execFile);
@@ -76,7 +77,7 @@ test('the temporal CLI shows why an input cannot be used', async () => {
 test('started, found, asked, paused, resumed and cancelled by the temporal CLI, also under an id with colons', async () => {
   const id = 'nightly-2030-01-01T02:00:00Z';
   const of = ['--workflow-id', id];
-  const input = JSON.stringify({ config: 'smoke', overrides: ['seed=7'] });
+  const input = JSON.stringify({ config: untrained(), overrides: ['seed=7'] });
   const start = ['--type', 'experiment', '--task-queue', 'control', '--input', input];
   expect((await temporal('workflow', 'start', ...of, ...start)).code).toBe(0);
 

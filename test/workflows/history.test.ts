@@ -7,11 +7,11 @@ import path from 'node:path';
 import type { Client } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils';
 import { createActivities } from '../../activities';
-import { readConfig } from '../../config/load';
 import type { Task } from '../../core/task';
 import { startPolicyServer } from '../fixtures/policy-server';
 import { fewTasks } from '../support/few-tasks';
 import { FakePipeline } from '../support/fake-pipeline';
+import { untrained } from '../support/untrained';
 import { fakeActivities, startExperiment, startWorkflowEnv } from '../support/workflow-env';
 
 const PAYLOAD_LIMIT = 64 * 1024;
@@ -71,7 +71,7 @@ test('a real run leaves no prompt, no reply, no text of a task and no key with t
   const env = await startWorkflowEnv((home, client) => createActivities({ home, client }));
   try {
     const config = {
-      ...(readConfig('smoke') as object),
+      ...untrained(),
       tasks: { heldout: await fewTasks(env.home) },
       collect: { teacher: { tasks: 'heldout', policy: { type: 'scripted', script: 'teacher' } } },
       evaluate: {
