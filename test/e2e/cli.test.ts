@@ -20,7 +20,7 @@ const run = (...args: string[]) => entropo(args, env);
 const reportFile = (experiment: string, type: string) => path.join(home, 'runs', experiment, `report.${type}`);
 afterAll(remove);
 
-jest.setTimeout(240_000);
+jest.setTimeout(600_000);
 
 describe('demo', () => {
   it('runs every stage and says where the report is', async () => {

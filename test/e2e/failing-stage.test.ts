@@ -34,7 +34,7 @@ afterAll(async () => {
   remove();
 });
 
-jest.setTimeout(240_000);
+jest.setTimeout(600_000);
 
 const run = (id: string, yaml: string) => {
   writeFileSync(config, yaml);
