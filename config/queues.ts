@@ -9,5 +9,3 @@ export const QUEUES = {
   /** Model servers: one at a time per device. */
   gpuServe: 'gpu-serve',
 } as const;
-
-export type Queue = (typeof QUEUES)[keyof typeof QUEUES];

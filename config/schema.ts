@@ -181,11 +181,8 @@ export type ExperimentInput = z.input<typeof experimentSchema>;
 /** As resolved: every value present, durations in milliseconds. */
 export type ExperimentConfig = z.output<typeof experimentSchema>;
 export type TasksConfig = ExperimentConfig['tasks'][string];
-export type SourceConfig = TasksConfig['source'];
 export type PolicyConfig = ExperimentConfig['evaluate'][string]['policy'];
-export type RolloutsConfig = ExperimentConfig['evaluate'][string];
 export type SelectorConfig = ExperimentConfig['select'][string];
 export type ModelConfig = ExperimentConfig['models'][string];
 export type TrainConfig = ExperimentConfig['train'][string];
 export type MethodConfig = TrainConfig['method'];
-export type ServeConfig = ExperimentConfig['serve'];

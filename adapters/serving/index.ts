@@ -7,6 +7,10 @@ import type { RunningServer, ServerInput } from './server';
 
 export type { RunningServer, ServerInput } from './server';
 
+/**
+ * Answers when the model does. Throws `ServerLost` where another start may help, `ConfigInvalid` where none would; then
+ * nothing of it is left running.
+ */
 export function startServer(serve: RunSettings['serve'], input: ServerInput): Promise<RunningServer> {
   if (serve.type === 'embedded') return startEmbedded(serve, input);
   if (serve.type === 'url') return joinUrl(serve, input);

@@ -25,9 +25,3 @@ export interface RunningServer {
   /** Frees port, memory and device. */
   stop(): Promise<void>;
 }
-
-/**
- * Answers when the model does. Throws `ServerLost` where another start may help, `ConfigInvalid` where none would; then
- * nothing of it is left running.
- */
-export type StartServer = (input: ServerInput) => Promise<RunningServer>;

@@ -66,18 +66,10 @@ def test_the_end_of_standard_input_stops_a_program_with_75(tmp_path):
     assert program.wait() == 75
 
 
-def test_the_end_of_a_socket_that_node_gives_as_standard_input_stops_a_program_too(tmp_path):
+@pytest.mark.parametrize("unread", [b"", b"never read"], ids=["all read", "something unread"])
+def test_the_end_of_a_socket_that_node_gives_as_standard_input_stops_a_program_too(tmp_path, unread):
     ours, theirs = socket.socketpair()
-    program = start(tmp_path, "work", stdin=theirs)
-    theirs.close()
-    program.stdout.readline()
-    ours.close()
-    assert program.wait() == 75
-
-
-def test_a_parent_that_dies_with_something_unread_is_gone_too(tmp_path):
-    ours, theirs = socket.socketpair()
-    theirs.send(b"never read")
+    theirs.send(unread)
     program = start(tmp_path, "work", stdin=theirs)
     theirs.close()
     program.stdout.readline()
