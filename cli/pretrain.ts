@@ -34,7 +34,7 @@ const MIXED: Mixture = {
 const PARTS: Part[] = [
   { name: 'mixed', firstSeed: 1000, seeds: 10, mixture: MIXED, updates: 2800 },
   {
-    ...{ name: 'taught', firstSeed: 1010, seeds: 25, updates: 1000 },
+    ...{ name: 'taught', firstSeed: 1010, seeds: 25, updates: 2000 },
     mixture: { ...MIXED, plays: [1, 2], teacher: 0.9, wrongEdits: 1 },
   },
 ];
