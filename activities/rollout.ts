@@ -5,13 +5,13 @@
  * Ends are values (`Exit`); only infrastructure throws, and the activity's next attempt resumes. Not covered: grading
  * (grade.ts), and what Temporal retries (config/timeouts.ts).
  */
-import { appendFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { type Committed, type Journal, type JournalState, openJournal, readCommitted } from '../adapters/journal';
 import { CONTEXT_FULL, type Policy } from '../adapters/policy/policy';
 import { sandboxPort } from '../adapters/sandbox-port';
 import type { Sandbox, SandboxAdapter, SandboxLimits } from '../adapters/sandbox/sandbox';
+import { appendTiming } from '../adapters/timing';
 import { isFormatError, parseAction } from '../core/action';
 import { Failure, type FailureType, isFailure } from '../core/failures';
 import { type RolloutId, rolloutName } from '../core/ids';
@@ -247,7 +247,7 @@ function startTiming(rollout: string, journal: Journal) {
         exit: journal.state.end?.exit ?? null,
         failure: this.failure,
       };
-      await appendFile(join(rollout, 'timing.jsonl'), `${JSON.stringify(line)}\n`);
+      await appendTiming(rollout, line);
     },
   };
 }

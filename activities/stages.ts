@@ -1,6 +1,6 @@
 /** Control activities of a stage: open, hand out shards, seal. */
 import { createReadStream, createWriteStream, existsSync } from 'node:fs';
-import { appendFile, readFile, rename } from 'node:fs/promises';
+import { readFile, rename } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { once } from 'node:events';
@@ -14,6 +14,7 @@ import { readCommitted } from '../adapters/journal';
 import { writeSealed } from '../adapters/store/sealed';
 import type { StageStore } from '../adapters/store/stages';
 import { TaskSet } from '../adapters/store/task-set';
+import { appendTiming } from '../adapters/timing';
 import { hasOnnx } from '../adapters/verifier/onnx';
 
 /** One piece of a shard's work: a rollout, or a task to score. */
@@ -123,7 +124,7 @@ export function createStageActivities(store: StageStore) {
   /** When a stage began and ended here: beside its files, outside every digest. */
   async function noteTime(stage: string, event: StageTime['event']): Promise<void> {
     const time: StageTime = { event, at: new Date().toISOString(), host: hostname() };
-    await appendFile(path.join(store.folder(stage), 'timing.jsonl'), `${JSON.stringify(time)}\n`);
+    await appendTiming(store.folder(stage), time);
   }
 
   async function gather(stage: Stage): Promise<Record<string, number>> {

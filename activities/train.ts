@@ -7,14 +7,14 @@
  * what the program made: another start of the stage begins at its first update.
  */
 import { existsSync } from 'node:fs';
-import { appendFile, mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import type { DeviceSlots } from '../adapters/devices';
-import { readLines } from '../adapters/read-lines';
 import { writeSealed } from '../adapters/store/sealed';
 import type { StageStore } from '../adapters/store/stages';
 import { writeLines } from '../adapters/tasks/lines';
+import { appendTiming, readTiming } from '../adapters/timing';
 import { runTrainer, trainerEnvironment, type TrainerProgress } from '../adapters/trainer';
 import { plannedPrompt } from '../config/prompts';
 import { Failure, isFailure } from '../core/failures';
@@ -191,8 +191,7 @@ const MOST_CRASHES = 10;
 /** Crashes since the stage was opened or got farther, the newest included: by its `timing.jsonl`. */
 async function crashesOnTheSpot(folder: string): Promise<number> {
   let [crashes, farthest] = [0, -1];
-  for await (const { text } of readLines(path.join(folder, 'timing.jsonl'))) {
-    const time = JSON.parse(text) as StageTime | ProgramTime;
+  for await (const time of readTiming<StageTime | ProgramTime>(folder)) {
     if (time.event === 'opened') [crashes, farthest] = [0, -1];
     if (time.event !== 'program') continue;
     if (time.update > farthest) [crashes, farthest] = [0, time.update];
@@ -241,5 +240,5 @@ async function noteTime(
     tokensPerSecond: newest?.tokensPerSecond ?? null,
     peakMemoryMb: newest?.peakMemoryMb ?? null,
   };
-  await appendFile(path.join(folder, 'timing.jsonl'), `${JSON.stringify(time)}\n`);
+  await appendTiming(folder, time);
 }

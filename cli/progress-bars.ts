@@ -1,6 +1,7 @@
 /** Live progress in the terminal: one bar per stage that plays tasks or trains, one line per state change where there is no terminal. */
 import { MultiBar, type SingleBar } from 'cli-progress';
 import colors from 'picocolors';
+import { plain } from './plain';
 import type { ExperimentStatus, StageStatus } from './progress';
 
 const FORMAT = '{name} {bar} {value}/{total} · {rate}/s · {left} left{note}';
@@ -39,8 +40,8 @@ export class ProgressBars {
 
   private announce(stage: StageStatus): void {
     const before = this.states.get(stage.name);
-    const retrying = stage.retrying ? `is tried again: ${stage.retrying}` : stage.state;
-    const now = stage.paused ? `paused: ${stage.paused}` : retrying;
+    const retrying = stage.retrying ? `is tried again: ${plain(stage.retrying)}` : stage.state;
+    const now = stage.paused ? `paused: ${plain(stage.paused)}` : retrying;
     if (before === now) return;
     this.states.set(stage.name, now);
     if (now === 'waiting') return;
@@ -48,7 +49,7 @@ export class ProgressBars {
     const mark =
       { sealed: colors.green('✔'), failed: colors.red('✘'), blocked: colors.yellow('–') }[stage.state as string] ?? '·';
     this.log(
-      `${mark} ${stage.name} ${reused ? 'was sealed already' : now}${stage.message ? `: ${stage.message}` : ''}`,
+      `${mark} ${stage.name} ${reused ? 'was sealed already' : now}${stage.message ? `: ${plain(stage.message)}` : ''}`,
     );
   }
 

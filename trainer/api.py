@@ -2,7 +2,8 @@
 
 `POST /v1/chat/completions`, `GET /v1/models`, `GET /health`. Beyond OpenAI's fields, as in vLLM: `top_k`, `min_p` and
 `return_token_ids`, which adds `token_ids` to the choice (sampled ids, end token included) and `prompt_token_ids`.
-Every error is `{"error": {message, type, param, code}}`: 400 a field, 404 the model, 413 the body, 503 not now.
+Every error is `{"error": {message, type, param, code}}`: 400 a field, 404 the model, 413 the body, 422 a model that
+computes no finite logits, 503 not now.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from trainer.chat import Chat, Prompt, TemplateRefused
-from trainer.engine import Completion, Engine, Request, Unavailable
+from trainer.engine import Completion, Engine, NotFinite, Request, Unavailable
 from trainer.sampling import Sampling
 
 MAX_BODY = 64 * 2**20
@@ -221,6 +222,8 @@ class Api:
                 completion = await asyncio.wrap_future(future)
             except Unavailable as error:
                 raise Refused(str(error), status=503) from error
+            except NotFinite as error:
+                raise Refused(str(error), status=422, code="not_finite") from error
             return web.json_response(self._answer(chat, asked, prompt, completion))
         finally:
             self.running -= 1

@@ -32,6 +32,10 @@ class Unavailable(Exception):
     """The engine stopped, or failed, before the request was done."""
 
 
+class NotFinite(Exception):
+    """The model's logits for this conversation hold NaN or infinity: asking again does not help."""
+
+
 @dataclass(frozen=True)
 class Completion:
     """Sampled tokens, the end token included where it was sampled, and why they end."""
@@ -172,6 +176,13 @@ class Engine:
         if not writing:
             return
         logits = logits if len(rows) == len(pieces) else logits[rows]
+        finite = logits.amax(-1).isfinite()  # -inf alone is a token that the model rules out
+        if not finite.all():
+            for running in [running for running, fine in zip(writing, finite.tolist()) if not fine]:
+                self._leave(running)
+                _settle(running.request, NotFinite("the model's logits are not finite: its weights are broken"))
+            writing = [running for running, fine in zip(writing, finite.tolist()) if fine]
+            logits = logits[finite]
         for running, token in zip(writing, sample(logits, [running.draw for running in writing])):
             self._take(running, token)
 

@@ -21,6 +21,7 @@ import { evaluateName, shortName } from '../../core/report/lineage';
 import type { ScoreRecord, SelectionRecord, VerdictRecord } from '../../core/selection';
 import type { Task } from '../../core/task';
 import type { RolloutSummary } from '../../core/trajectory';
+import { readTiming } from '../timing';
 import { collect, readTraining } from './read-training';
 import { SealedStage } from './sealed-stage';
 
@@ -44,6 +45,12 @@ export interface ReportInput {
 /** Stages that are not sealed are listed with what is known of why, and enter no figure. */
 export async function readReportData({ plan, storeFolder, sealed = false }: ReportInput): Promise<ReportData> {
   return new Reader(plan, storeFolder).read(!sealed);
+}
+
+interface TimingLine {
+  event: string;
+  at: string;
+  peakMemoryMb?: number | null;
 }
 
 class Reader {
@@ -169,9 +176,7 @@ class Reader {
 
   /** From `timing.jsonl`, which no digest covers. */
   private async readTime({ name, id }: Stage): Promise<StageTime> {
-    const file = path.join(this.storeFolder, id, 'timing.jsonl');
-    const lines = existsSync(file) ? (await readFile(file, 'utf8')).split('\n').slice(0, -1) : [];
-    const events = lines.map((line) => JSON.parse(line) as { event: string; at: string; peakMemoryMb?: number | null });
+    const events = await collect(readTiming<TimingLine>(path.join(this.storeFolder, id)));
     const opened = events.filter(({ event }) => event === 'opened').map(({ at }) => Date.parse(at));
     const sealed = events.filter(({ event }) => event === 'sealed').map(({ at }) => Date.parse(at));
     const known = opened.length > 0 && sealed.length > 0;

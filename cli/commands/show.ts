@@ -12,6 +12,7 @@ import type { Plan } from '../../core/plan';
 import type { Grade } from '../../core/task';
 import type { Step, Trajectory } from '../../core/trajectory';
 import { runFolder } from '../../activities/experiment';
+import { plain } from '../plain';
 import { planAsText } from '../plan';
 import { print } from './experiment';
 
@@ -81,10 +82,4 @@ export function printStep({ index, reply, observation }: Step): void {
   process.stdout.write(
     `${colors.cyan(`[step ${index}]`)}\n${plain(reply.text)}\n${colors.dim('[observation]')}\n${plain(observation)}\n`,
   );
-}
-
-/** A model's text may hold codes that a terminal would obey: they are shown as `\\x1b`, not sent. */
-export function plain(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- control characters are what it is about
-  return text.replace(/[\0-\x08\x0b-\x1f\x7f-\x9f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }

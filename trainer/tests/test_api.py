@@ -12,6 +12,7 @@ import torch
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import PreTrainedModel
 
 from trainer.api import Api, Refused, read_request, stop_check
 from trainer.chat import Chat
@@ -40,10 +41,10 @@ def with_api(test: Callable[[TestClient, Api], Awaitable[None]], *, loaded: bool
     asyncio.run(run())
 
 
-def open_model(api: Api) -> None:
+def open_model(api: Api, model: PreTrainedModel | None = None) -> None:
     tokenizer = tiny_tokenizer("chatml")
     ends = frozenset({tokenizer.eos_token_id})
-    api.open(Engine(open_runner(tiny_model(), 4)[0], CONTEXT, ends), Chat(tokenizer, ends))
+    api.open(Engine(open_runner(model or tiny_model(), 4)[0], CONTEXT, ends), Chat(tokenizer, ends))
 
 
 async def post(client: TestClient, **fields: Any) -> tuple[int, Any]:
@@ -301,5 +302,16 @@ def test_a_client_that_goes_away_cancels_its_request() -> None:
         while not engine.asked[0].done.cancelled():
             await asyncio.sleep(0.01)
         assert api.running == 0
+
+    with_api(test, loaded=False)
+
+
+def test_a_model_that_computes_no_finite_logits_is_refused_with_422() -> None:
+    async def test(client: TestClient, api: Api) -> None:
+        model = tiny_model()
+        torch.nn.init.constant_(model.get_input_embeddings().weight, torch.nan)
+        open_model(api, model)
+        status, answer = await post(client)
+        assert (status, answer["error"]["code"]) == (422, "not_finite")
 
     with_api(test, loaded=False)

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError
 import pytest
 import torch
 
-from trainer.engine import STEP_TOKENS, Completion, Engine, Request, Unavailable
+from trainer.engine import STEP_TOKENS, Completion, Engine, NotFinite, Request, Unavailable
 from trainer.sampling import Sampling
 from trainer.slots import Piece, PlainRunner, SlotRunner, open_runner
 from trainer.tests.tiny import tiny_model
@@ -29,6 +29,8 @@ class Watched:
         self.gate = threading.Event()
         self.gate.set()
         self.error: Exception | None = None
+        self.broken: set[int] = set()
+        """First tokens of prompts whose logits are not finite."""
         self.forgotten = 0
 
     def extend(self, pieces: list[Piece]) -> torch.Tensor:
@@ -36,7 +38,9 @@ class Watched:
         self.steps.append(pieces)
         if self.error:
             raise self.error
-        return self.runner.extend(pieces)
+        logits = self.runner.extend(pieces)
+        logits[[piece.start == 0 and piece.ids[0] in self.broken for piece in pieces]] = torch.nan
+        return logits
 
     def forget(self) -> None:
         self.forgotten += 1
@@ -220,6 +224,19 @@ def test_a_failing_step_fails_its_requests_and_the_next_ones_are_answered(starte
     runner.error = None
     again = engine.submit(ask(ids(20), 5)).result(WAIT)
     assert (again.cached, runner.forgotten) == (0, 1)
+
+
+def test_a_prompt_without_finite_logits_fails_alone_and_for_good(started: list[Engine]) -> None:
+    engine, runner = open_engine(started)
+    alone = engine.submit(ask(ids(20), 5)).result(WAIT)
+    runner.broken = {ids(9, first=4)[0]}
+    runner.gate.clear()
+    broken, fine = engine.submit(ask(ids(9, first=4), 5)), engine.submit(ask(ids(20), 5))
+    runner.gate.set()
+    with pytest.raises(NotFinite, match="not finite"):
+        broken.result(WAIT)
+    assert tokens(fine.result(WAIT)) == tokens(alone)
+    assert runner.forgotten == 0
 
 
 def test_closing_ends_what_is_running_and_refuses_what_comes(started: list[Engine]) -> None:
