@@ -131,6 +131,8 @@ export const serve = z.discriminatedUnion('type', [
     type: z.literal('embedded'),
     /** Conversations held at once, each with its keys and values. */
     slots: z.number().int().positive().default(32),
+    /** A line for each request in the server's log: seed, tokens of prompt and reply limit. */
+    logRequests: z.boolean().exactOptional(),
   }),
   z.strictObject({
     type: z.enum(['vllm', 'sglang']),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -169,8 +170,9 @@ def _refuse_half_characters(text: str, place: str) -> None:
 class Api:
     """One model behind HTTP. Answers 503 until `open` and from `stop` on."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, log_requests: bool = False) -> None:
         self.model = model
+        self.log_requests = log_requests
         self.created = int(time.time())
         self.engine: Engine | None = None
         self.chat: Chat | None = None
@@ -217,6 +219,9 @@ class Api:
             prompt = _prompt(chat, asked)
             limit = _limit(engine.context, len(prompt.ids), asked.max_tokens)
             ended = stop_check(chat, asked.stop) if asked.stop else None
+            if self.log_requests:
+                known = {"seed": asked.sampling.seed, "promptTokens": len(prompt.ids), "maxTokens": limit}
+                print(json.dumps({"event": "request", **known}), file=sys.stderr, flush=True)
             try:
                 future = engine.submit(Request(prompt.ids, limit, asked.sampling, ended))
                 completion = await asyncio.wrap_future(future)

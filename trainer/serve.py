@@ -49,6 +49,7 @@ def read_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="threads of one operation")
     parser.add_argument("--slots", type=int, default=32, help="conversations kept, and requests run, at once")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
+    parser.add_argument("--log-requests", action="store_true", help="a JSON line on standard error for each request")
     read = parser.parse_args(arguments)
     for name in ("slots", "threads"):
         if getattr(read, name) < 1:
@@ -91,7 +92,7 @@ async def serve(arguments: argparse.Namespace, stop: StopRequest) -> None:
 
     from trainer.api import Api
 
-    api = Api(arguments.name)
+    api = Api(arguments.name, arguments.log_requests)
     runner = web.AppRunner(api.app, access_log=None, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, arguments.host, arguments.port).start()

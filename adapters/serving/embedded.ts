@@ -8,10 +8,11 @@ type EmbeddedConfig = Extract<RunSettings['serve'], { type: 'embedded' }>;
 
 const START_TIMEOUT_MS = 10 * 60_000;
 
-export function startEmbedded({ slots }: EmbeddedConfig, input: ServerInput): Promise<RunningServer> {
+export function startEmbedded({ slots, logRequests }: EmbeddedConfig, input: ServerInput): Promise<RunningServer> {
   const { folder, model, device, variables } = input;
   const options = { model: folder, name: model, port: 0, threads: 1, slots, device };
   const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
+  if (logRequests) args.push('--log-requests');
   return launch(input, {
     name: 'the embedded server',
     command: trainerCommand('serve', ...args),

@@ -19,7 +19,8 @@ const PREFERENCE = 'train:entropo-dpo';
 /** Declares one test per seed; SFT is trained quietly once. */
 export function describeTrainingKills(seeds: readonly number[]): void {
   const quietHome = temporaryHome();
-  const smoke = readConfig('smoke') as ExperimentInput;
+  const config = readConfig('smoke') as ExperimentInput;
+  const smoke: ExperimentInput = { ...config, serve: { type: 'embedded', logRequests: true } };
   let quietSft: string;
 
   beforeAll(async () => {
@@ -44,6 +45,11 @@ export function describeTrainingKills(seeds: readonly number[]): void {
       for (const { unsealed } of killed.kills) expect(unsealed).toBeGreaterThan(0);
       for (const { sealed } of killed.kills) expect(killed.sealedAt).toMatchObject(sealed);
       expect(weights(home, 'train:sft')).toBe(quietSft);
+      // A kill may repeat the model call of each rollout that was open then; a step's seed names its call.
+      const asked = requestSeeds(home);
+      const open = killed.kills.flatMap((kill) => kill.open);
+      expect(asked.length - new Set(asked).size).toBeLessThanOrEqual(open.length);
+      expect(asked.length).toBeGreaterThan(100);
 
       // The preference stage again, from the same sealed inputs, its trainer killed.
       const before = weights(home, PREFERENCE);
@@ -109,13 +115,22 @@ function forget(home: string, id: string): void {
   }
 }
 
+function serverLogs(home: string): string[] {
+  const folder = path.join(home, 'runs', '.servers');
+  const names = readdirSync(folder).filter((name) => name.endsWith('.log'));
+  return names.map((name) => readFileSync(path.join(folder, name), 'utf8'));
+}
+
+/** Of every request that reached a model server, also those that a kill left without an answer. */
+function requestSeeds(home: string): number[] {
+  return serverLogs(home).flatMap((log) =>
+    [...log.matchAll(/"event": "request", "seed": (\d+)/g)].map(([, seed]) => Number(seed)),
+  );
+}
+
 /** Ports that model servers said they listen on and that still answer. */
 async function answering(home: string): Promise<number[]> {
-  const folder = path.join(home, 'runs', '.servers');
-  const logs = readdirSync(folder).filter((name) => name.endsWith('.log'));
-  const ports = logs.flatMap((name) =>
-    [...readFileSync(path.join(folder, name), 'utf8').matchAll(/"port": ?(\d+)/g)].map(([, port]) => Number(port)),
-  );
+  const ports = serverLogs(home).flatMap((log) => [...log.matchAll(/"port": ?(\d+)/g)].map(([, port]) => Number(port)));
   const open = await Promise.all(ports.map(opens));
   return ports.filter((_, i) => open[i]);
 }

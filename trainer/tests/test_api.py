@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any
@@ -315,3 +316,17 @@ def test_a_model_that_computes_no_finite_logits_is_refused_with_422() -> None:
         assert (status, answer["error"]["code"]) == (422, "not_finite")
 
     with_api(test, loaded=False)
+
+
+def test_each_request_is_a_line_on_standard_error_where_that_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    async def test(client: TestClient, api: Api) -> None:
+        await post(client)
+        assert capsys.readouterr().err == ""
+        api.log_requests = True
+        await post(client, seed=7)
+        [line] = capsys.readouterr().err.splitlines()
+        said = json.loads(line)
+        assert (said["event"], said["seed"], said["maxTokens"]) == ("request", 7, 8)
+        assert said["promptTokens"] > 0
+
+    with_api(test)
